@@ -1,0 +1,282 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The `cooptrack` command. Each sub-command parses its options and calls one function."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from cooptrack_core import __version__
+from cooptrack_core.errors import InputError
+from cooptrack_ros.console import Terminal
+
+_METHODS = ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0 good, 1 findings, 2 bad input)."""
+    options = build_parser().parse_args(arguments)
+    terminal = Terminal(quiet=getattr(options, 'quiet', False))
+    try:
+        return int(options.function(options, terminal))
+    except InputError as error:
+        print(f'cooptrack {options.command}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'cooptrack {options.command}: interrupted', file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every sub-command."""
+    parser = argparse.ArgumentParser(
+        prog='cooptrack',
+        description='Cooperative 3-D tracking: simulate, train, evaluate, run, look.',
+    )
+    parser.add_argument('--version', action='version', version=__version__)
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    for add in (_simulate, _train, _evaluate, _run, _bag, _demo, _doctor):
+        add(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('--json', metavar='FILE', help='write the results as JSON ("-": stdout)')
+    parser.add_argument('--quiet', action='store_true', help='print errors only')
+    return parser
+
+
+def _seed(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument('--seed', type=int, default=0, help=f'fixes {what}')
+
+
+def _perception_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that runs the models."""
+    group = parser.add_argument_group('models')
+    group.add_argument(
+        '--agent-weights', metavar='FILE', help='single-agent weights (default: the shipped tiny)'
+    )
+    group.add_argument(
+        '--cooperative-weights',
+        metavar='FILE',
+        help='cooperative weights (default: the shipped tiny)',
+    )
+    group.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
+    group.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
+    link = parser.add_argument_group('V2X link')
+    link.add_argument(
+        '--dtype',
+        choices=('fp32', 'fp16', 'int8'),
+        default='int8',
+        help='number format of the features on the air',
+    )
+    link.add_argument('--latency-ms', type=float, default=0.0, help='mean latency of a message')
+    link.add_argument(
+        '--jitter-ms', type=float, default=0.0, help='standard deviation of the latency'
+    )
+    link.add_argument('--loss', type=float, default=0.0, help='share of messages lost, 0 to 1')
+
+
+def _simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, 'simulate', 'write simulated cooperative scenes in the V2X-Seq layout'
+    )
+    parser.add_argument('output', metavar='OUT', type=Path, help='directory to create')
+    parser.add_argument(
+        '--preset', default='benchmark', help='benchmark, train, or the path of a YAML file'
+    )
+    parser.add_argument('--scenes', type=int, default=1, help='number of scenes')
+    _seed(parser, 'every scene: the same seed gives the same bytes')
+    parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
+    parser.set_defaults(function=_do_simulate)
+
+
+def _do_simulate(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import simulate
+
+    return simulate.run(options, terminal)
+
+
+def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, 'train', 'train a model stage by stage (detection, tracking, cooperative)'
+    )
+    parser.add_argument(
+        '--stage',
+        required=True,
+        choices=('detection', 'tracking', 'cooperative'),
+        help='what to train',
+    )
+    parser.add_argument(
+        '--data', type=Path, nargs='+', required=True, metavar='DIR', help='training datasets'
+    )
+    parser.add_argument(
+        '--validation', type=Path, nargs='*', default=[], metavar='DIR', help='held-out datasets'
+    )
+    parser.add_argument(
+        '--config', default='training/tiny.yaml', help='a shipped configuration or a path'
+    )
+    parser.add_argument('--init', type=Path, metavar='FILE', help='weights to start from')
+    parser.add_argument(
+        '--agent-weights', type=Path, metavar='FILE', help='frozen sender of the cooperative stage'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='run directory: checkpoints, curves, weights',
+    )
+    parser.add_argument(
+        '--iterations', type=int, help='override the number of iterations of the configuration'
+    )
+    parser.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
+    parser.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
+    parser.add_argument(
+        '--resume', action='store_true', help='go on from the last checkpoint in --out'
+    )
+    _seed(parser, 'initialisation, order and augmentation')
+    parser.set_defaults(function=_do_train)
+
+
+def _do_train(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import train
+
+    return train.run(options, terminal)
+
+
+def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, 'evaluate', 'run the methods over a dataset and print their metrics'
+    )
+    parser.add_argument('data', metavar='DATA', type=Path, help='directory in the V2X-Seq layout')
+    parser.add_argument(
+        '--split',
+        choices=('train', 'val', 'test'),
+        help='part of the dataset (default: all of it)',
+    )
+    parser.add_argument('--methods', default=','.join(_METHODS), help='comma-separated')
+    parser.add_argument('--scenes', type=int, help='only the first N scenes')
+    _perception_options(parser)
+    _seed(parser, 'the link model')
+    parser.set_defaults(function=_do_evaluate)
+
+
+def _do_evaluate(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import evaluate
+
+    return evaluate.run(options, terminal)
+
+
+def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        'run',
+        'run cooperative perception over a dataset or a bag: run.mcap, report.html, metrics.json',
+    )
+    parser.add_argument(
+        'input',
+        metavar='INPUT',
+        type=Path,
+        help='V2X-Seq directory, rosbag2 directory, .mcap or .db3 file',
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='OUT', help='directory for the results'
+    )
+    parser.add_argument('--scene', help='sequence of a dataset with several (default: the first)')
+    parser.add_argument('--ego', default='vehicle', help='agent that fuses')
+    _perception_options(parser)
+    _seed(parser, 'the link model')
+    parser.set_defaults(function=_do_run)
+
+
+def _do_run(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import run
+
+    return run.run(options, terminal)
+
+
+def _bag(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, 'bag', "write a dataset as a rosbag2, with each agent's own stamps"
+    )
+    parser.add_argument(
+        'data', metavar='DATASET', type=Path, help='directory in the V2X-Seq layout'
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='BAG', help='bag to create'
+    )
+    parser.add_argument('--scene', help='sequence to write (default: the first)')
+    parser.add_argument(
+        '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='storage of the bag'
+    )
+    parser.set_defaults(function=_do_bag)
+
+
+def _do_bag(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import bag
+
+    return bag.run(options, terminal)
+
+
+def _demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        'demo',
+        'simulate a held-out scene, run it, compare the methods, show the results',
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=Path('demo_output'),
+        metavar='OUT',
+        help='directory for the results',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=2026, help='scene; no seed below 2000 is held out'
+    )
+    parser.set_defaults(function=_do_demo)
+
+
+def _do_demo(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import demo
+
+    return demo.run(options, terminal)
+
+
+def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, 'doctor', 'tell what is installed, what clashes, and what to do')
+    parser.set_defaults(function=_do_doctor)
+
+
+def _do_doctor(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import doctor
+
+    return doctor.run(options, terminal)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
