@@ -80,10 +80,8 @@ def test_an_installed_wheel_finds_its_files_from_any_directory(
     environment = tmp_path / 'env'
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', environment], check=True)
     python = environment / 'bin' / 'python'
-    subprocess.run(
-        [sys.executable, '-m', 'pip', '--python', str(python), 'install', '-q', '--no-deps', wheel],
-        check=True,
-    )  # fmt: skip
+    install = [sys.executable, '-m', 'pip', '--python', str(python), 'install', '-q']
+    subprocess.run([*install, '--no-deps', wheel], check=True)
     # The dependencies of this environment serve; the package itself must be the installed one.
     dependencies = Path(pytest.__file__).parents[1]
     (site,) = (environment / 'lib').glob('python*/site-packages')
@@ -133,8 +131,8 @@ def test_every_python_import_of_ros_is_declared_in_the_manifest() -> None:
             if len(words) > 1 and words[0] in ('import', 'from'):
                 used.add(words[1].split('.')[0])
     known = {
-        'rclpy', 'cv_bridge', 'sensor_msgs', 'sensor_msgs_py', 'std_msgs', 'geometry_msgs', 'launch',
-        'launch_ros', 'tf2_ros', 'tf_transformations', 'vision_msgs', 'visualization_msgs',
+        'rclpy', 'cv_bridge', 'sensor_msgs', 'sensor_msgs_py', 'std_msgs', 'geometry_msgs',
+        'launch', 'launch_ros', 'tf2_ros', 'tf_transformations', 'vision_msgs', 'visualization_msgs',
         'cooptrack_msgs', 'diagnostic_msgs', 'rosgraph_msgs', 'builtin_interfaces', 'nav_msgs',
         'std_srvs', 'rosidl_runtime_py', 'diagnostic_updater', 'ament_index_python',
     }  # fmt: skip
