@@ -26,9 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.geometry import BevGrid, PerceptionRange
+from cooptrack_core.models.cooptrack.box_code import CODE_SIZE
 from cooptrack_core.training.losses import BOX_WEIGHT, CLASS_WEIGHT, CODE_WEIGHTS, sigmoid_focal
 from cooptrack_core.training.options import Auxiliary
-from cooptrack_core.training.targets import CODE_SIZE, GroundTruth
+from cooptrack_core.training.targets import GroundTruth
 
 _HIDDEN = 64
 _IMAGE_NUMBERS = 3  # sub-cell u, v and log depth
@@ -55,8 +56,9 @@ class AuxiliaryHeads(nn.Module):
 def _head(embedding: int, classes: int, numbers: int) -> nn.Sequential:
     last = nn.Conv2d(_HIDDEN, classes + numbers, 1)
     nn.init.normal_(last.weight, std=0.01)
-    nn.init.zeros_(last.bias)
-    nn.init.constant_(last.bias[:classes], -3.5)
+    start = torch.zeros(classes + numbers)
+    start[:classes] = -3.5  # nearly nothing is a peak at first
+    last.bias = nn.Parameter(start)
     return nn.Sequential(nn.Conv2d(embedding, _HIDDEN, 3, padding=1), nn.ReLU(), last)
 
 

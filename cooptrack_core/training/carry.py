@@ -19,6 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.training.matching import Matching
 from cooptrack_core.training.targets import GroundTruth
 
@@ -31,7 +32,7 @@ def nearest_bev_rectangles(codes: Tensor) -> Tensor:
     ``w`` lies along local x and ``l`` along local y (reference section 2.6); the two swap when
     the yaw is closer to the other axis.
     """
-    psi = torch.atan2(codes[:, 6], codes[:, 7])
+    psi = box_code.psi(codes)
     folded = psi - torch.floor(psi / torch.pi + 0.5) * torch.pi  # [-pi/2, pi/2)
     size = codes[:, 2:4].exp()
     size = torch.where((folded.abs() > torch.pi / 4)[:, None], size.flip(1), size)

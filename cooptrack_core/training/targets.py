@@ -23,10 +23,9 @@ import torch
 from torch import Tensor
 
 from cooptrack_core.geometry import Boxes3D, PerceptionRange
+from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.box_code import CODE_SIZE
 from cooptrack_core.structures import CLASS_NAMES, ObjectLabels
-
-CODE_SIZE = 10
-"""(cx, cy, log w, log l, cz, log h, sin psi, cos psi, vx, vy); cz is the bottom face."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,29 +70,10 @@ class GroundTruth:
 
 
 def encode_boxes(boxes: Boxes3D) -> Tensor:
-    """(n, 10) float32 codes of boxes; unknown velocities become NaN and are not supervised.
-
-    Source: reference section 2.6. ``w`` comes before ``l``, psi = -heading - pi/2, and cz is the
-    centre of the bottom face.
-    """
-    length, width, height = boxes.sizes.T
-    psi = -boxes.yaws - np.pi / 2
-    code = np.stack(
-        [
-            boxes.centers[:, 0],
-            boxes.centers[:, 1],
-            np.log(width),
-            np.log(length),
-            boxes.centers[:, 2] - height / 2,
-            np.log(height),
-            np.sin(psi),
-            np.cos(psi),
-            boxes.velocities[:, 0],
-            boxes.velocities[:, 1],
-        ],
-        -1,
-    )
-    return torch.from_numpy(code.astype(np.float32))
+    """(n, 10) float32 codes; unknown velocities stay NaN and are not supervised."""
+    codes = box_code.from_boxes(boxes)
+    codes[:, 8:] = torch.from_numpy(boxes.velocities.astype(np.float32))
+    return codes
 
 
 def ground_truth(
