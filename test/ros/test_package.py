@@ -132,7 +132,8 @@ def test_every_python_import_of_ros_is_declared_in_the_manifest() -> None:
                 used.add(words[1].split('.')[0])
     known = {
         'rclpy', 'cv_bridge', 'sensor_msgs', 'sensor_msgs_py', 'std_msgs', 'geometry_msgs',
-        'launch', 'launch_ros', 'tf2_ros', 'tf_transformations', 'vision_msgs', 'visualization_msgs',
+        'launch', 'launch_ros', 'tf2_ros', 'tf_transformations', 'vision_msgs',
+        'visualization_msgs',
         'cooptrack_msgs', 'diagnostic_msgs', 'rosgraph_msgs', 'builtin_interfaces', 'nav_msgs',
         'std_srvs', 'rosidl_runtime_py', 'diagnostic_updater', 'ament_index_python',
     }  # fmt: skip
