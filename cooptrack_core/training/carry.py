@@ -21,9 +21,8 @@ from torch import Tensor
 
 from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.training.matching import Matching
+from cooptrack_core.training.options import Streaming
 from cooptrack_core.training.targets import GroundTruth
-
-IOU_THRESHOLD = 0.5
 
 
 def nearest_bev_rectangles(codes: Tensor) -> Tensor:
@@ -71,15 +70,28 @@ def refresh_iou(
 
 
 @torch.no_grad()
+def well_placed(
+    iou: Tensor, codes: Tensor, matching: Matching, truth: GroundTruth, plan: Streaming
+) -> Tensor:
+    """(n,) bool: matched, and near enough to its object to be followed.
+
+    As released: IoU above 0.5. ``plan.carry_distance`` lets matches within so many metres live
+    on too; at inference they would, by their score.
+    """
+    placed = (matching.targets >= 0) & (iou > plan.carry_iou)
+    rows = torch.nonzero(matching.targets >= 0)[:, 0]
+    offset = codes[rows, :2] - truth.codes[matching.targets[rows], :2]
+    placed[rows] |= offset.norm(dim=1) < plan.carry_distance
+    return placed
+
+
+@torch.no_grad()
 def carried_rows(
     matching: Matching,
-    iou: Tensor,
+    placed: Tensor,
     scores: Tensor,
-    *,
-    drop_probability: float,
-    false_positive_ratio: float,
+    plan: Streaming,
     generator: torch.Generator | None = None,
-    iou_threshold: float = IOU_THRESHOLD,
 ) -> Tensor:
     """Row indices that become track queries of the next frame.
 
@@ -89,21 +101,19 @@ def carried_rows(
 
     Args:
         matching: Of the last matcher call.
-        iou: (n,) of ``refresh_iou``.
+        placed: (n,) bool of ``well_placed``.
         scores: (n,) of the output.
-        drop_probability: In [0, 1].
-        false_positive_ratio: In [0, 1].
+        plan: The two probabilities.
         generator: Source of randomness on the CPU.
-        iou_threshold: A match worse than this does not live on.
     """
-    active = torch.nonzero((matching.targets >= 0) & (iou > iou_threshold))[:, 0]
-    if len(active) and drop_probability > 0:
+    active = torch.nonzero(placed)[:, 0]
+    if len(active) and plan.drop_probability > 0:
         draw = torch.rand(len(active), generator=generator).to(active.device)
-        active = active[draw > drop_probability]
-    if not len(active) or false_positive_ratio <= 0:
+        active = active[draw >= plan.drop_probability]
+    if not len(active) or plan.false_positive_ratio <= 0:
         return active
     draw = torch.rand(len(active), generator=generator)
-    wanted = int((draw < false_positive_ratio).sum())
+    wanted = int((draw < plan.false_positive_ratio).sum())
     free = torch.nonzero(matching.ids < 0)[:, 0]
     best = scores[free].argsort(descending=True, stable=True)[:wanted]
     return torch.cat([active, free[best]])

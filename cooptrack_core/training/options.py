@@ -121,6 +121,8 @@ class Streaming:
         clip_frames: Frames of one group; memories are empty at its start.
         drop_probability: A carried track is dropped with this probability.
         false_positive_ratio: Share of false positives carried beside the tracks.
+        carry_iou: A match overlapping its object more than this lives on.
+        carry_distance: So does a match within this distance of it, metres; 0 as released.
         decoder_losses: Whether decoder layers are supervised (as released: not in the
             cooperative stage).
         fusion_pairs: Which pairs are fused in training: ``rule`` (as released: nearest within
@@ -137,6 +139,8 @@ class Streaming:
     clip_frames: int = 5
     drop_probability: float = 0.1
     false_positive_ratio: float = 0.3
+    carry_iou: float = 0.5
+    carry_distance: float = 0.0
     decoder_losses: bool = True
     fusion_pairs: Literal['rule', 'learnt', 'labels'] = 'rule'
     association_alpha: float = -1.0

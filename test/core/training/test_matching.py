@@ -23,7 +23,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cooptrack_core.training.carry import carried_rows, paired_bev_iou, refresh_iou
+from cooptrack_core.training.carry import carried_rows, paired_bev_iou, refresh_iou, well_placed
 from cooptrack_core.training.matching import (
     Matching,
     association_labels,
@@ -31,6 +31,7 @@ from cooptrack_core.training.matching import (
     match_tracks,
     matching_cost,
 )
+from cooptrack_core.training.options import Streaming
 from cooptrack_core.training.targets import GroundTruth
 
 
@@ -130,15 +131,17 @@ def test_only_well_placed_matches_live_on_and_false_positives_come_beside_them()
     matching = Matching(torch.tensor([0, 1, -1, -1]), torch.tensor([11, 12, -1, -1]), 0, 2)
     iou = refresh_iou(torch.zeros(4), codes, matching, objects)
     scores = torch.tensor([0.9, 0.8, 0.1, 0.3])
-    kept = carried_rows(matching, iou, scores, drop_probability=0.0, false_positive_ratio=0.0)
-    assert kept.tolist() == [0]
-    kept = carried_rows(matching, iou, scores, drop_probability=0.0, false_positive_ratio=1.0)
-    assert kept.tolist() == [0, 3]
-    g = torch.Generator().manual_seed(0)
-    kept = carried_rows(
-        matching, iou, scores, drop_probability=1.0, false_positive_ratio=1.0, generator=g
-    )
-    assert kept.tolist() == []
+
+    def kept(**changes: float) -> list[int]:
+        plan = Streaming(**{'drop_probability': 0.0, 'false_positive_ratio': 0.0, **changes})
+        placed = well_placed(iou, codes, matching, objects, plan)
+        g = torch.Generator().manual_seed(0)
+        return carried_rows(matching, placed, scores, plan, g).tolist()
+
+    assert kept() == [0]
+    assert kept(carry_distance=4.0) == [0, 1]
+    assert kept(false_positive_ratio=1.0) == [0, 3]
+    assert kept(drop_probability=1.0, false_positive_ratio=1.0) == []
 
 
 def test_the_released_code_leaves_iou_stale_when_nothing_new_is_matched():
