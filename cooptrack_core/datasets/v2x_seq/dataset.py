@@ -49,7 +49,13 @@ from cooptrack_core.datasets.v2x_seq.objects import CLASS_MAP, LabelCorrections,
 from cooptrack_core.datasets.v2x_seq.visibility import ObjectVisibility, read_visibility
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import SE3, CameraModel
-from cooptrack_core.structures import AgentFrame, CameraImage, ObjectLabels, Role
+from cooptrack_core.structures import (
+    CLASS_NAMES,
+    AgentFrame,
+    CameraImage,
+    ObjectLabels,
+    Role,
+)
 
 _COOPERATIVE = 'cooperative'
 
@@ -110,8 +116,7 @@ class V2XSeqDataset:
         self.on_image_error = on_image_error
         self._on_warning = on_warning
         self._split = split
-        extra = {key.lower(): value for key, value in (class_map or {}).items()}
-        self.class_map: Mapping[str, str | None] = {**CLASS_MAP, **extra}
+        self.class_map = _merged_class_map(class_map or {})
         self._corrections_from = label_corrections
         if isinstance(label_corrections, (str, Path)):
             label_corrections = LabelCorrections.read(label_corrections)
@@ -446,3 +451,14 @@ class Scene:
 
 def _shifted(pose: SE3, shift: np.ndarray[Any, np.dtype[np.float64]]) -> SE3:
     return SE3(pose.rotation, pose.translation + shift)
+
+
+def _merged_class_map(extra: Mapping[str, str | None]) -> dict[str, str | None]:
+    for key, value in extra.items():
+        if value is not None and value not in CLASS_NAMES:
+            raise InputError(
+                f'{value!r} is no class',
+                field=f'class_map.{key}',
+                remedy=f'use one of {list(CLASS_NAMES)}, or None to drop the type',
+            )
+    return {**CLASS_MAP, **{key.lower(): value for key, value in extra.items()}}
