@@ -1,0 +1,206 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The training loop: schedule, optimiser, curves, checkpoints; the same for every stage."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.errors import InputError
+from cooptrack_core.training.checkpoints import load_state, save_state
+from cooptrack_core.training.options import Optimisation, Progress, Recipe, TrainingOptions
+from cooptrack_core.training.schedule import build_optimiser, set_learning_rate
+
+
+class StageRun(Protocol):
+    """What a stage gives to the loop."""
+
+    @property
+    def modules(self) -> nn.Module:
+        """Everything that trains: the model and training-only heads."""
+
+    @property
+    def period(self) -> int:
+        """Iterations between points where no memory is carried, so that a run can be resumed."""
+
+    def losses(self, iteration: int) -> dict[str, Tensor]:
+        """Losses of one iteration, a pure function of weights, seed and iteration."""
+
+    def validate(self) -> dict[str, float]:
+        """Numbers on held-out data; empty without such data."""
+
+    def export(self, directory: Path) -> Path:
+        """Write the final weights."""
+
+
+def autocast(mode: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Mixed precision: bfloat16 on CPUs that compute it natively and on CUDA, else nothing."""
+    if mode == 'off' or (mode == 'auto' and not native_bfloat16(device)):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 natively."""
+    if device.type == 'cuda':
+        return bool(torch.cuda.is_bf16_supported())
+    try:
+        flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    except OSError:
+        return False
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+
+
+def pick_device(name: str) -> torch.device:
+    """Parse a device name.
+
+    Raises:
+        InputError: It does not exist here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(
+            f'unknown device {name!r}', field='device', remedy='use cpu, cuda or cuda:N'
+        ) from error
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        raise InputError(
+            'this machine or this torch has no CUDA', field='device', remedy='use --device cpu'
+        )
+    return device
+
+
+def seed_iteration(seed: int, iteration: int) -> None:
+    """Fix torch's own randomness (dropout) of one iteration, whatever ran before."""
+    torch.manual_seed(seed * 1_000_003 + iteration)
+
+
+def run(
+    stage: StageRun, options: TrainingOptions, recipe: Recipe, plan: Optimisation, identity: str
+) -> Path:
+    """Train to the end of the plan and write the weights.
+
+    Args:
+        stage: The stage.
+        options: Of the run.
+        recipe: Checkpoint and validation intervals.
+        plan: Optimisation of the stage; ``iterations`` is final.
+        identity: Fingerprint of everything that must agree to resume.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        InputError: The state to resume is of another run, or something cannot be written.
+        FloatingPointError: Losses are not finite any more.
+    """
+    trainable = [(n, p) for n, p in stage.modules.named_parameters() if p.requires_grad]
+    optimiser = build_optimiser(trainable, plan)
+    begin = 0
+    if options.resume:
+        state = load_state(options.out, identity)
+        begin = int(state['iteration'])
+        stage.modules.load_state_dict(state['modules'])
+        optimiser.load_state_dict(state['optimiser'])
+    report = options.progress or (lambda _: None)
+    with _curves(options.out, begin) as curves:
+        for iteration in range(begin, plan.iterations):
+            seed_iteration(options.seed, iteration)
+            set_learning_rate(optimiser, iteration, plan)
+            losses = stage.losses(iteration)
+            total = torch.stack(list(losses.values())).sum()
+            if not bool(torch.isfinite(total)):
+                raise FloatingPointError(
+                    f'iteration {iteration}: the losses are not finite: '
+                    f'{ {name: value.item() for name, value in losses.items()} }'
+                )
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_([p for _, p in trainable], plan.clip_norm)
+            optimiser.step()
+            done = iteration + 1
+            values = {name: value.item() for name, value in losses.items()}
+            values.update(total=total.item(), gradient_norm=norm.item())
+            curves.write(done, values, optimiser.param_groups[-1]['lr'])
+            metrics = _validate(stage, recipe, done, plan.iterations)
+            curves.write(done, metrics, None)
+            report(Progress(done, plan.iterations, values, metrics))
+            if _at(done, recipe.checkpoint_every, stage.period) or done == plan.iterations:
+                save_state(
+                    options.out,
+                    {
+                        'fingerprint': identity,
+                        'iteration': done,
+                        'modules': stage.modules.state_dict(),
+                        'optimiser': optimiser.state_dict(),
+                    },
+                )
+    return stage.export(options.out)
+
+
+def _at(done: int, every: int, period: int) -> bool:
+    """Whether to save: at multiples of the interval, moved up to the next clip boundary."""
+    every = max(every, 1)
+    interval = (every + period - 1) // period * period
+    return done % interval == 0
+
+
+def _validate(stage: StageRun, recipe: Recipe, done: int, planned: int) -> dict[str, float]:
+    due = recipe.validate_every > 0 and done % recipe.validate_every == 0
+    if not due and done != planned:
+        return {}
+    modes = [(m, m.training) for m in stage.modules.modules()]
+    try:
+        stage.modules.eval()
+        with torch.no_grad():
+            return stage.validate()
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@dataclasses.dataclass
+class _Curves:
+    writer: Any
+
+    def write(self, iteration: int, values: dict[str, float], rate: float | None) -> None:
+        if self.writer is None:
+            return
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, iteration)
+        if rate is not None:
+            self.writer.add_scalar('learning_rate', rate, iteration)
+
+
+@contextlib.contextmanager
+def _curves(out: Path, begin: int) -> Iterator[_Curves]:
+    """TensorBoard curves below the run directory; nothing where tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        yield _Curves(None)
+        return
+    writer = SummaryWriter(str(out / 'curves'), purge_step=begin or None)
+    try:
+        yield _Curves(writer)
+    finally:
+        writer.close()
