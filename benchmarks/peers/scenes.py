@@ -187,7 +187,7 @@ def _scene(recipe: Recipe, name: str, random: np.random.RandomState):
         truth = GroundTruthFrame(
             name, frame_id, stamp, ego,
             _boxes(centers[labelled], sizes[labelled], yaws[labelled], speed[labelled]),
-            flipped[labelled] if recipe.class_flip else labels[labelled], labelled.astype(np.int64),
+            (flipped if recipe.class_flip else labels)[labelled], labelled.astype(np.int64),
         )  # fmt: skip
         grown = (
             sizes[chosen] * random.uniform(0.9, 1.1, (len(chosen), 3))
@@ -206,7 +206,8 @@ def _scene(recipe: Recipe, name: str, random: np.random.RandomState):
                 recipe.origin + random.uniform(-recipe.spread, recipe.spread, (extra, 2)),
                 np.full((extra, 3), 2.0), np.zeros(extra), np.zeros((extra, 2)),
             ),
-            random.randint(0, 3, extra), random.uniform(0.01, 0.4, extra), np.zeros(extra, np.int64),
+            random.randint(0, 3, extra), random.uniform(0.01, 0.4, extra),
+            np.zeros(extra, np.int64),
         )  # fmt: skip
         yield truth, _join(tracks, junk), tracks
 
