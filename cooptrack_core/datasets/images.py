@@ -33,6 +33,18 @@ _START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read a JPEG or PNG.
 
+    Returns:
+        (height, width, 3) uint8 RGB.
+
+    Raises:
+        InputError: The file is missing, cut off, or no image.
+    """
+    return decode_image(read_bytes(path, 'the image'), path)
+
+
+def decode_image(data: bytes, path: Path) -> NDArray[np.uint8]:
+    """Decode the bytes of a JPEG or PNG; ``path`` is named in errors.
+
     OpenCV fills the missing part of a cut-off file with grey and says so on stderr only, so
     completeness is checked here.
 
@@ -40,9 +52,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         (height, width, 3) uint8 RGB.
 
     Raises:
-        InputError: The file is missing, cut off, or no image.
+        InputError: The data are cut off, or no image.
     """
-    data = read_bytes(path, 'the image')
     _scan(data, path, complete=True)
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if image is None:

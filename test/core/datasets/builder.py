@@ -37,7 +37,7 @@ CAMERA_R_AGENT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 
 @dataclass(frozen=True)
 class Thing:
-    """An object that moves on a straight line: type, start (metres from ORIGIN), speed, heading."""
+    """An object on a straight line: type, start (metres from ORIGIN), speed, heading."""
 
     track_id: int
     kind: str
@@ -107,12 +107,12 @@ class Built:
         """True pose of a side's body in the world."""
         t = self.time(side, number)
         if side == 'vehicle':
-            return SE3.from_yaw(0.3 + 0.5 * t, ORIGIN + [4.0 * t, 1.0 * t, 0.0])
+            return SE3.from_yaw(0.3 + 0.5 * t, ORIGIN + np.array([4.0 * t, 1.0 * t, 0.0]))
         if side == 'roadside':
-            return SE3.from_yaw(-2.5, ORIGIN + [40.0, 20.0, 5.0])
+            return SE3.from_yaw(-2.5, ORIGIN + np.array([40.0, 20.0, 5.0]))
         extra = next(e for e in self.spec.extras if e.agent_id == side)
         speed = 3.0 if extra.role == 'vehicle' else 0.0
-        return SE3.from_yaw(1.0, ORIGIN + np.array(extra.start) + [speed * t, 0.0, 0.0])
+        return SE3.from_yaw(1.0, ORIGIN + extra.start + np.array([speed * t, 0.0, 0.0]))
 
     def pose(self, side: str, number: int) -> SE3:
         """True pose of a side's LiDAR in the world."""

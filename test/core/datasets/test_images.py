@@ -19,6 +19,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from cooptrack_core.datasets.images import image_size, read_image
 from cooptrack_core.errors import InputError
 

@@ -19,10 +19,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builder import write_pcd
-from cooptrack_core.datasets.pcd import decompress_lzf, read_pcd, read_points
-from cooptrack_core.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cooptrack_core.datasets.pcd import decompress_lzf, read_pcd, read_points
+from cooptrack_core.errors import InputError
 
 ENCODINGS = ('ascii', 'binary', 'binary_compressed')
 

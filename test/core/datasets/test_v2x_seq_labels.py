@@ -21,13 +21,14 @@ import json
 import numpy as np
 import pytest
 from builder import Spec, Thing, build_v2x_seq
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset, is_ego_box
 from cooptrack_core.datasets.v2x_seq.labels import LabelledFrame, sequence_labels
 from cooptrack_core.datasets.v2x_seq.objects import RawObject
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import SE3, Boxes3D, wrap_angle
-from hypothesis import given
-from hypothesis import strategies as st
 
 HIDDEN = frozenset({('cooperative', 1, 1), ('cooperative', 1, 2), ('vehicle', 1, 2)})
 
@@ -235,7 +236,7 @@ def test_straight_motion_is_restored_whatever_is_hidden(present, steps, yaw, spe
     start, v = np.array([400000.0, 4400000.0, 10.0]), np.array([*speed, 0.0])
     frames = []
     for i, (t, seen) in enumerate(zip(times, present, strict=True)):
-        pose = SE3.from_yaw(0.4 * i, start + [3.0 * i, -2.0, 1.0])
+        pose = SE3.from_yaw(0.4 * i, start + np.array([3.0 * i, -2.0, 1.0]))
         x, y, z = pose.inverse().transform_points(start + v * t * 1e-9)
         item = RawObject('t', 'Car', 'car', 5, (x, y, z), (4.0, 2.0, 1.5), yaw - pose.yaw, 0)
         frames.append(LabelledFrame(int(t), pose, [item] if seen else []))

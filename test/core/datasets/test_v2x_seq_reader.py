@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builder import INTRINSIC, Extra, Spec, build_v2x_seq
+
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset, official_view
 from cooptrack_core.errors import InputError
 from cooptrack_core.structures import Role
