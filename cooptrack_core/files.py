@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cooptrack_core.errors import InputError
@@ -49,7 +49,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             remedy='free some disk space or choose another place; nothing incomplete was left',
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # a parent is a file: reported above
+            partial.unlink(missing_ok=True)
 
 
 def write_text_atomically(path: str | Path, text: str) -> None:
