@@ -140,13 +140,13 @@ def _carry_on(
     column_of[track_numbers] = -1
     levels, rows = np.ogrid[: column.shape[0], : column.shape[1]]
     valid = (column >= 0) & near[rows, column] & alive[levels, column]
-    column = np.where(valid, column, -1)
-    # Two objects can remember the same track; the first in the frame keeps it. Writing from the
-    # last to the first leaves the first.
-    owner = np.full(alive.shape, -1, dtype=np.int64)
+    # Two objects can remember the same track; the first in the frame keeps it.
     level, row = np.nonzero(valid)
-    owner[level[::-1], column[level, row][::-1]] = row[::-1]
-    return np.asarray(np.where(valid & (owner[levels, column] == rows), column, -1))
+    _, first = np.unique(level * alive.shape[1] + column[level, row], return_index=True)
+    kept = np.full(column.shape, -1, dtype=np.int64)
+    level, row = level[first], row[first]
+    kept[level, row] = column[level, row]
+    return kept
 
 
 def _pair_rest(d: Array, near: BoolArray, alive: BoolArray, column: IntArray) -> None:
