@@ -1,0 +1,76 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Multi-head attention with positions added to query and key only (as in DETR)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MultiheadAttention(nn.Module):
+    """Scaled dot-product attention in ``heads`` heads; the residual is the caller's.
+
+    Args:
+        dims: Embedding size D.
+        heads: Number of heads; divides D.
+        dropout: On the attention weights and on the output, as in the official layers.
+    """
+
+    def __init__(self, dims: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_dropout = dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dims, dims))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dims))
+        self.out_proj = nn.Linear(dims, dims)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None = None
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            query: (B, q, D), position included.
+            key: (B, k, D), position included.
+            value: (B, k, D).
+            blocked: bool, True where attention is forbidden, broadcastable to (B, heads, q, k).
+
+        Returns:
+            (B, q, D).
+        """
+        dims = query.shape[-1]
+        if key.shape[1] == 1 and blocked is None:
+            # Softmax over one key is 1, so the value passes; query and key cannot matter.
+            v = F.linear(value, self.in_proj_weight[2 * dims :], self.in_proj_bias[2 * dims :])
+            return self.dropout(self.out_proj(v.expand_as(query)))
+        wq, wk, wv = self.in_proj_weight.chunk(3)
+        bq, bk, bv = self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, n, d)
+            for x, w, b in ((query, wq, bq), (key, wk, bk), (value, wv, bv))
+        )
+        out = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=None if blocked is None else ~blocked,
+            dropout_p=self.attention_dropout if self.training else 0.0,
+        )
+        return self.dropout(self.out_proj(out.transpose(1, 2).flatten(2)))

@@ -1,0 +1,148 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How the agent moved since the previous frame, and the BEV memory carried along with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cooptrack_core.geometry import SE3, BevGrid
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class EgoMotion:
+    """Motion of B agents between the previous frame and this one.
+
+    Attributes:
+        can_bus: (B, 18) the network's view of it: position and yaw (degrees) as differences,
+            quaternion and yaw (rad) absolute (reference section 2.3).
+        prev_T_current: (B, 4, 4) agent frame now to agent frame then.
+    """
+
+    can_bus: Tensor
+    prev_T_current: Tensor
+
+    @staticmethod
+    def none(batch: int, like: Tensor) -> EgoMotion:
+        """No motion and no known pose, for single frames."""
+        return EgoMotion(
+            like.new_zeros(batch, 18),
+            torch.eye(4, dtype=like.dtype, device=like.device).expand(batch, 4, 4),
+        )
+
+
+def can_bus_of(world_T_body: Array) -> Array:
+    """Absolute can_bus vector (18,) of a body pose: position, quaternion wxyz, zeros, yaw."""
+    pose = SE3.from_matrix(world_T_body, project=True)
+    yaw = pose.yaw % (2 * math.pi)
+    vector = np.zeros(18)
+    vector[:3], vector[3:7] = pose.translation, pose.quaternion_wxyz
+    vector[16], vector[17] = yaw, math.degrees(yaw)
+    return vector
+
+
+def can_bus_delta(current: Array, previous: Array | None, unwrapped: bool) -> Array:
+    """Turn absolute position and yaw into differences; zero where there is no previous frame.
+
+    Args:
+        current: (18,) absolute vector.
+        previous: (18,) absolute vector of the previous frame or None.
+        unwrapped: Keep the plain difference of degrees (official quirk).
+    """
+    delta = np.array(current, dtype=np.float64)
+    if previous is None:
+        delta[:3], delta[17] = 0.0, 0.0
+        return delta
+    delta[:3] -= previous[:3]
+    delta[17] -= previous[17]
+    if not unwrapped:
+        delta[17] = (delta[17] + 180.0) % 360.0 - 180.0
+    return delta
+
+
+def warp(bev: Tensor, grid: BevGrid, prev_T_current: Tensor, translate: bool = True) -> Tensor:
+    """Carry a BEV map into the agent's current frame, bilinear, zero where nothing was seen.
+
+    Args:
+        bev: (B, rows * columns, D) in the previous agent frame.
+        grid: Its cells.
+        prev_T_current: (B, 4, 4).
+        translate: False turns about the agent's origin only.
+
+    Returns:
+        (B, rows * columns, D): the features of each current cell's centre.
+    """
+    cells = torch.as_tensor(grid.cell_centers(), dtype=bev.dtype, device=bev.device)
+    places = torch.einsum('bij,rcj->brci', prev_T_current[:, :2, :2], cells)
+    if translate:
+        places = places + prev_T_current[:, None, None, :2, 3]
+    low = places.new_tensor((grid.x_min, grid.y_min))
+    extent = places.new_tensor((grid.x_max - grid.x_min, grid.y_max - grid.y_min))
+    maps = bev.transpose(1, 2).unflatten(2, (grid.rows, grid.columns))
+    sampled = F.grid_sample(maps, 2 * (places - low) / extent - 1, align_corners=False)
+    return sampled.flatten(2).transpose(1, 2)
+
+
+def rotate_about_cell_100(bev: Tensor, grid: BevGrid, degrees: Tensor) -> Tensor:
+    """Official turn of the memory: nearest cell, about (100, 100) cells, no translation.
+
+    Same sampling as an image rotation by ``degrees`` counter-clockwise about that pixel.
+
+    Args:
+        bev: (B, rows * columns, D).
+        grid: Its cells.
+        degrees: (B,) yaw change.
+    """
+    rows, columns = grid.rows, grid.columns
+    # Pixel coordinates relative to the image centre, as affine image warps count them.
+    y, x = torch.meshgrid(
+        torch.arange(rows, dtype=bev.dtype, device=bev.device) - (rows - 1) / 2,
+        torch.arange(columns, dtype=bev.dtype, device=bev.device) - (columns - 1) / 2,
+        indexing='ij',
+    )
+    centre_x, centre_y = 100 - columns / 2, 100 - rows / 2
+    angle = -torch.deg2rad(degrees)[:, None, None]  # (B, 1, 1)
+    c, s = angle.cos(), angle.sin()
+    # The inverse of: shift the centre to 0, rotate, shift back.
+    source_x = c * (x - centre_x) + s * (y - centre_y) + centre_x
+    source_y = -s * (x - centre_x) + c * (y - centre_y) + centre_y
+    places = torch.stack([source_x / (columns / 2), source_y / (rows / 2)], -1)
+    maps = bev.transpose(1, 2).unflatten(2, (rows, columns))
+    turned = F.grid_sample(maps, places, mode='nearest', align_corners=False)
+    return turned.flatten(2).transpose(1, 2)
+
+
+def wrong_axis_shift(can_bus: Tensor, grid: BevGrid) -> Tensor:
+    """Official shift of the memory's reference points, (B, 2) x, y in grid units.
+
+    It decomposes the world translation as if the LiDAR's y axis pointed forward.
+    """
+    vector = can_bus.double()
+    length = vector[:, :2].norm(dim=1)
+    travel = torch.rad2deg(torch.atan2(vector[:, 1], vector[:, 0]))
+    angle = torch.deg2rad(torch.rad2deg(vector[:, 16]) - travel)
+    dx, dy = grid.cell_size
+    shift_y = length * angle.cos() / dy / grid.rows
+    shift_x = length * angle.sin() / dx / grid.columns
+    return torch.stack([shift_x, shift_y], -1).to(can_bus.dtype)

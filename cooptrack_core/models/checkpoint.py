@@ -1,0 +1,417 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Official weights in and out, our own weights in and out. Loading runs no code of a file.
+
+The official state dict and ours are related by ``NAME_MAP`` alone: pairs of name beginnings,
+``{i}`` standing for a layer number. Everything after the beginning is the same on both sides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from cooptrack_core.config import from_mapping
+from cooptrack_core.errors import InputError
+from cooptrack_core.models.cooptrack.config import ModelConfig, r50
+from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
+
+OfficialRole = Literal[
+    'vehicle', 'roadside', 'cooperative', 'vehicle_detection', 'roadside_detection'
+]
+ROLES: tuple[OfficialRole, ...] = (
+    'vehicle',
+    'roadside',
+    'cooperative',
+    'vehicle_detection',
+    'roadside_detection',
+)
+
+_HEAD = 'pts_bbox_head.'
+_TRANSFORMER = 'pts_bbox_head.transformer.'
+_ENCODER = 'pts_bbox_head.transformer.encoder.layers.{i}.'
+_DECODER = 'pts_bbox_head.transformer.decoder.layers.{i}.'
+
+
+def _reasoning(ours: str, official: str) -> tuple[tuple[str, str], ...]:
+    a, b = f'reasoning.{ours}.layers.{{i}}.', f'STReasoner.{official}.decoder.layers.{{i}}.'
+    return (
+        (a + 'self_attention.', b + 'attentions.0.attn.'),
+        (a + 'cross_attention.', b + 'attentions.1.attn.'),
+        (a + 'ffn.expand.', b + 'ffns.0.layers.0.0.'),
+        (a + 'ffn.contract.', b + 'ffns.0.layers.1.'),
+        (a + 'norms.', b + 'norms.'),
+        (f'reasoning.{ours}.norm.', f'STReasoner.{official}.decoder.post_norm.'),
+    )
+
+
+# (ours, official)
+NAME_MAP: tuple[tuple[str, str], ...] = (
+    ('backbone.', 'img_backbone.'),
+    ('neck.lateral.', 'img_neck.lateral_convs.0.conv.'),
+    ('neck.output.', 'img_neck.fpn_convs.0.conv.'),
+    # Learnt queries
+    ('learnt.refs.', 'reference_points.'),
+    ('learnt.feats.', 'query_feat_embedding.'),
+    ('learnt.position_mlp.', 'query_embedding.'),
+    # BEV encoder
+    ('bev_encoder.queries.', _HEAD + 'bev_embedding.'),
+    ('bev_encoder.row_embedding.', _HEAD + 'positional_encoding.row_embed.'),
+    ('bev_encoder.column_embedding.', _HEAD + 'positional_encoding.col_embed.'),
+    ('bev_encoder.level_embeddings', _TRANSFORMER + 'level_embeds'),
+    ('bev_encoder.camera_embeddings', _TRANSFORMER + 'cams_embeds'),
+    ('bev_encoder.can_bus_mlp.0.', _TRANSFORMER + 'can_bus_mlp.0.'),
+    ('bev_encoder.can_bus_mlp.2.', _TRANSFORMER + 'can_bus_mlp.2.'),
+    ('bev_encoder.can_bus_mlp.4.', _TRANSFORMER + 'can_bus_mlp.norm.'),
+    ('bev_encoder.layers.{i}.temporal.', _ENCODER + 'attentions.0.'),
+    ('bev_encoder.layers.{i}.spatial.output_proj.', _ENCODER + 'attentions.1.output_proj.'),
+    ('bev_encoder.layers.{i}.spatial.', _ENCODER + 'attentions.1.deformable_attention.'),
+    ('bev_encoder.layers.{i}.ffn.expand.', _ENCODER + 'ffns.0.layers.0.0.'),
+    ('bev_encoder.layers.{i}.ffn.contract.', _ENCODER + 'ffns.0.layers.1.'),
+    ('bev_encoder.layers.{i}.norms.', _ENCODER + 'norms.'),
+    # Decoder
+    ('decoder.layers.{i}.self_attention.', _DECODER + 'attentions.0.attn.'),
+    ('decoder.layers.{i}.cross_attention.', _DECODER + 'attentions.1.'),
+    ('decoder.layers.{i}.ffn.expand.', _DECODER + 'ffns.0.layers.0.0.'),
+    ('decoder.layers.{i}.ffn.contract.', _DECODER + 'ffns.0.layers.1.'),
+    ('decoder.layers.{i}.norms.', _DECODER + 'norms.'),
+    ('decoder.class_heads.{i}.', _HEAD + 'cls_branches.{i}.'),
+    ('decoder.box_heads.{i}.', _HEAD + 'reg_branches.{i}.'),
+    # Motion features, reasoning, refine heads
+    ('mdfe.corner_net.', 'MotionExtractor.pointnet.'),
+    ('mdfe.velocity_net.', 'MotionExtractor.velonet.'),
+    ('mdfe.fusion.', 'MotionExtractor.fusion_net.'),
+    *_reasoning('temporal', 'hist_temporal_transformer'),
+    *_reasoning('spatial', 'spatial_transformer'),
+    *_reasoning('motion', 'hist_motion_transformer'),
+    ('reasoning.time_mlp.', 'STReasoner.ts_query_embed.'),
+    ('refine.to_logits.', 'STReasoner.track_cls.'),
+    ('refine.to_box.', 'STReasoner.track_reg.'),
+    # Cooperation
+    ('cooperation.align.rotation_mlp.', 'crossview_alignment.rot_mlp.'),
+    ('cooperation.align.translation_mlp.', 'crossview_alignment.trans_mlp.'),
+    ('cooperation.align.inputs.feats.', 'crossview_alignment.feat_input_proj.'),
+    ('cooperation.align.inputs.embeds.', 'crossview_alignment.embed_input_proj.'),
+    ('cooperation.align.inputs.motion.', 'crossview_alignment.motion_input_proj.'),
+    ('cooperation.align.outputs.feats.', 'crossview_alignment.feat_output_proj.'),
+    ('cooperation.align.outputs.embeds.', 'crossview_alignment.embed_output_proj.'),
+    ('cooperation.align.outputs.motion.', 'crossview_alignment.motion_output_proj.'),
+    ('cooperation.associate.ego_node.', 'STReasoner.get_node_veh.'),
+    ('cooperation.associate.remote_node.', 'STReasoner.get_node_inf.'),
+    ('cooperation.associate.edge.', 'STReasoner.get_edge.'),
+    ('cooperation.associate.query_weight', 'STReasoner.wq'),
+    ('cooperation.associate.key_weight', 'STReasoner.wk'),
+    ('cooperation.associate.edge_weight', 'STReasoner.we'),
+    ('cooperation.associate.affinity.', 'STReasoner.ffn.'),
+    ('cooperation.aggregate.fuse_feats.', 'STReasoner.fuse_feats.'),
+    ('cooperation.aggregate.fuse_motion.', 'STReasoner.fuse_motion.'),
+    ('cooperation.aggregate.fuse_embeds.', 'STReasoner.fuse_embed.'),
+    ('cooperation.aggregate.cross_feats.', 'STReasoner.cross_domain_query.'),
+    ('cooperation.aggregate.cross_motion.', 'STReasoner.cross_domain_motion.'),
+    # Released but never used
+    ('unused.criterion_code_weights', 'criterion.code_weights'),
+    ('unused.head_code_weights', _HEAD + 'code_weights'),
+    ('unused.bev_embed_linear.', 'bev_embed_linear.'),
+    ('unused.bev_pos_linear.', 'bev_pos_linear.'),
+    ('unused.dummy_node.', 'STReasoner.get_dummy_node.'),
+    ('unused.dummy_points.', 'STReasoner.get_dummy_pts.'),
+)
+
+
+def official_name(name: str) -> str:
+    """Return the official name of one of our parameters or buffers.
+
+    Raises:
+        KeyError: The official model has nothing of that kind.
+    """
+    for ours, official in NAME_MAP:
+        pattern = re.escape(ours).replace(re.escape('{i}'), r'(\d+)')
+        match = re.match(pattern, name)
+        if match:
+            beginning = official.replace('{i}', match.group(1) if match.groups() else '')
+            return beginning + name[match.end() :]
+    raise KeyError(name)
+
+
+def to_official_state_dict(model: CoopTrack) -> dict[str, Tensor]:
+    """State dict of an R50-shaped model under the official names.
+
+    Raises:
+        InputError: The model has parts the official one does not know (for example ``lift``).
+    """
+    try:
+        return {official_name(k): v for k, v in model.state_dict().items()}
+    except KeyError as error:
+        raise InputError(
+            f'{error.args[0]} has no counterpart in the official model',
+            remedy='export models of the r50 configuration only',
+        ) from None
+
+
+def load_official(source: str | Path | Mapping[str, Any], role: OfficialRole) -> CoopTrack:
+    """Load released weights into a model that behaves as released.
+
+    Args:
+        source: A ``.pth`` file, or its content: a state dict, or a mapping with ``state_dict``.
+        role: Which of the five released models it is.
+
+    Returns:
+        The model in evaluation mode with ``OfficialQuirks.official()``.
+
+    Raises:
+        InputError: The file cannot be read safely, or its keys or shapes are not those of
+            ``role``; each is named together with its counterpart here.
+    """
+    if role not in ROLES:
+        raise InputError(f'unknown role {role!r}', field='role', remedy=f'one of {list(ROLES)}')
+    path = source if isinstance(source, (str, Path)) else None
+    content = _torch_load(path) if path is not None else source
+    state = _unwrap(content, path)
+    model = CoopTrack(r50(role, OfficialQuirks.official()))
+    own = model.state_dict()
+    names = {official_name(k): k for k in own}
+    _check_keys(state, {n: tuple(own[k].shape) for n, k in names.items()}, names, role, path)
+    model.load_state_dict({names[n]: v for n, v in state.items()}, strict=True)
+    return model.eval()
+
+
+def _torch_load(path: str | Path) -> Any:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise InputError(
+            f'cannot read the checkpoint ({error.strerror})', path=path, remedy='check the path'
+        ) from error
+    except Exception as error:  # torch raises many kinds here, none of them documented
+        raise InputError(
+            f'this is no checkpoint that can be loaded without running its code ({error})',
+            path=path,
+            remedy='use the released .pth file; strip optimizer state of unknown classes first',
+        ) from error
+
+
+def _unwrap(content: Any, path: str | Path | None) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
+        content = content['state_dict']
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(
+            f'expected a state dict, found {type(content).__name__}',
+            path=path,
+            remedy='give a mapping of names to tensors, or one with a state_dict entry',
+        )
+    state: dict[str, Tensor] = {}
+    for key, value in content.items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f'expected a tensor, found {type(value).__name__}',
+                path=path,
+                field=str(key),
+                remedy='give the state dict alone',
+            )
+        state[str(key).removeprefix('module.')] = value
+    return state
+
+
+def _check_keys(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+    ours: Mapping[str, str],
+    role: str,
+    path: str | Path | None,
+) -> None:
+    missing = [k for k in expected if k not in state]
+    unexpected = [k for k in state if k not in expected]
+    wrong = [k for k in expected if k in state and tuple(state[k].shape) != expected[k]]
+    if not (missing or unexpected or wrong):
+        return
+    lines = []
+    for key in missing:
+        near = difflib.get_close_matches(key, unexpected, n=1, cutoff=0.8)
+        hint = f'; the file has {near[0]}' if near else ''
+        lines.append(f'missing {key} (here {ours[key]}){hint}')
+    for key in unexpected:
+        near = difflib.get_close_matches(key, missing or list(expected), n=1, cutoff=0.6)
+        hint = f'; nearest is {near[0]} (here {ours[near[0]]})' if near else ''
+        lines.append(f'unexpected {key}{hint}')
+    for key in wrong:
+        lines.append(
+            f'misshaped {key}: {tuple(state[key].shape)} in the file, {expected[key]} here '
+            f'({ours[key]})'
+        )
+    shown = '\n  '.join(lines[:20]) + ('\n  ...' if len(lines) > 20 else '')
+    raise InputError(
+        f'{len(missing)} missing, {len(unexpected)} unexpected and {len(wrong)} misshaped keys '
+        f'for role {role}:\n  {shown}\n',
+        path=path,
+        field=(missing or unexpected or wrong)[0],
+        remedy='check that the file belongs to this role',
+    )
+
+
+def model_id(model: CoopTrack) -> str:
+    """Hash over configuration and weights, 16 hex digits.
+
+    Features of another model mean nothing, so messages carry it and receivers compare it.
+    """
+    digest = hashlib.sha256(_config_json(model.config).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_weights(
+    model: CoopTrack, path: str | Path, *, metadata: Mapping[str, str] | None = None
+) -> str:
+    """Write weights and configuration as safetensors; whole or not at all.
+
+    Args:
+        model: The model.
+        path: Target file.
+        metadata: Further text entries, for example how it was trained.
+
+    Returns:
+        The model id.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    path = Path(path)
+    identity = model_id(model)
+    entries = {'config': _config_json(model.config), 'model_id': identity, **(metadata or {})}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    write_atomically(path, to_safetensors(tensors, metadata=entries))
+    return identity
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one.
+
+    Raises:
+        InputError: The file cannot be written (disk full, no permission).
+    """
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise InputError(
+            f'cannot write the file ({error.strerror})',
+            path=path,
+            remedy='check free space and permissions',
+        ) from error
+
+
+def load_weights(path: str | Path, config: ModelConfig | None = None) -> CoopTrack:
+    """Read weights written by ``save_weights``.
+
+    Args:
+        path: The safetensors file.
+        config: Configuration the weights must have; None takes the file's own.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        InputError: No such file, no such format, damaged, or of another configuration.
+    """
+    metadata, state = _read_safetensors(path)
+    if 'config' not in metadata:
+        raise InputError(
+            'the file holds no model configuration',
+            path=path,
+            field='config',
+            remedy='use a file written by cooptrack train or cooptrack import-checkpoint',
+        )
+    own = from_mapping(ModelConfig, json.loads(metadata['config']), path=path)
+    if config is not None:
+        _check_config(own, config, path)
+        own = config
+    model = CoopTrack(own)
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    _check_keys(state, expected, {k: k for k in expected}, own.name, path)
+    model.load_state_dict(state, strict=True)
+    model.eval()
+    if config is None and metadata.get('model_id') != model_id(model):
+        raise InputError(
+            'the weights do not belong to the model id in the file',
+            path=path,
+            field='model_id',
+            remedy='the file was changed or damaged; get it again',
+        )
+    return model
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Text entries of a weights file: ``config``, ``model_id`` and what the writer added."""
+    return _read_safetensors(path, tensors=False)[0]
+
+
+def _read_safetensors(
+    path: str | Path, tensors: bool = True
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(str(path), framework='pt', device='cpu') as file:
+            names = file.keys() if tensors else ()
+            return file.metadata() or {}, {k: file.get_tensor(k) for k in names}
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f'cannot read the weights ({error})',
+            path=path,
+            remedy='check the path; the file may be truncated or of another format',
+        ) from error
+
+
+# What may differ between the file and the wanted configuration without touching the weights.
+_FREE = ('tracking', 'dropout', 'name')
+
+
+def _check_config(found: ModelConfig, wanted: ModelConfig, path: str | Path) -> None:
+    for field in dataclasses.fields(ModelConfig):
+        a, b = getattr(found, field.name), getattr(wanted, field.name)
+        if field.name == 'cooperation' and a is not None and b is not None:
+            a, b = a.block, b.block
+        if field.name not in _FREE and a != b:
+            raise InputError(
+                f'the weights are of another configuration: {field.name} is {a} in the file '
+                f'and {b} in the configuration',
+                path=path,
+                field=f'config.{field.name}',
+                remedy=f"use the configuration '{found.name}' or other weights",
+            )
+
+
+def _config_json(config: ModelConfig) -> str:
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)

@@ -1,0 +1,122 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""CAA, cross-agent alignment: remote features and geometry into the receiver's frame.
+
+Source: reference section 2.10. The relative pose becomes a latent block-diagonal rotation and a
+latent translation, which move the features; reference points and boxes move as geometry.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.geometry import PerceptionRange
+from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.config import CooperationConfig
+from cooptrack_core.models.cooptrack.interface import RemoteAlignment, RemoteInstances
+from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
+
+
+def projection(dims: int) -> nn.Sequential:
+    """Linear, LayerNorm, ReLU."""
+    return nn.Sequential(nn.Linear(dims, dims), nn.LayerNorm(dims), nn.ReLU())
+
+
+def pose_mlp(inputs: int, dims: int, out: int, nonnegative: bool) -> nn.Sequential:
+    """Three [Linear, LayerNorm, ReLU]; the last ReLU only as an official quirk."""
+    layers: list[nn.Module] = []
+    for a, b in ((inputs, dims), (dims, dims), (dims, out)):
+        layers += [nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU()]
+    return nn.Sequential(*(layers if nonnegative else layers[:-1]))
+
+
+class CrossAgentAlignment(nn.Module):
+    """Latent transforms for semantic features, positional embeddings and motion features."""
+
+    def __init__(
+        self,
+        dims: int,
+        config: CooperationConfig,
+        range_: PerceptionRange,
+        quirks: OfficialQuirks,
+    ) -> None:
+        super().__init__()
+        self.block, self.range = config.block, range_
+        self.footprint = None if quirks.keep_ego_in_remotes else config.ego_footprint
+        nonnegative = quirks.nonnegative_alignment
+        self.rotation_mlp = pose_mlp(6, dims, dims * config.block, nonnegative)
+        self.translation_mlp = pose_mlp(3, dims, dims, nonnegative)
+        names = ('feats', 'embeds', 'motion')
+        self.inputs = nn.ModuleDict({name: projection(dims) for name in names})
+        self.outputs = nn.ModuleDict({name: projection(dims) for name in names})
+
+    def forward(self, remote: RemoteInstances) -> RemoteAlignment:
+        """Align one remote agent's instances; pairs and affinity are still empty."""
+        like = next(self.parameters())
+        ego_T_remote = torch.from_numpy(remote.ego_T_remote).to(like)
+        refs, boxes = remote.ref_pts.to(like), remote.boxes.to(like)
+        points = box_code.denormalise(refs, remote.range)
+        if remote.age_s:
+            step = boxes[:, 8:10] * remote.age_s
+            points = torch.cat([points[:, :2] + step, points[:, 2:]], -1)
+            boxes = torch.cat([boxes[:, :2] + step, boxes[:, 2:]], -1)
+        points = points @ ego_T_remote[:3, :3].T + ego_T_remote[:3, 3]
+        kept = self._kept(points)
+        boxes = box_code.transform(boxes[kept], ego_T_remote)
+
+        rotation, translation = self.latent_pose(ego_T_remote)
+        streams = {'feats': remote.query_feats, 'embeds': remote.query_embeds}
+        streams['motion'] = remote.motion_feats
+        aligned = {
+            name: self._move(name, x.to(like)[kept], rotation, translation)
+            for name, x in streams.items()
+        }
+        none = torch.zeros(0, dtype=torch.int64, device=like.device)
+        return RemoteAlignment(
+            agent_id=remote.agent_id,
+            kept=kept,
+            refs=box_code.normalise(points[kept], self.range),
+            boxes=boxes,
+            affinity=None,
+            candidates=none,
+            ego_rows=none,
+            remote_rows=none,
+            **aligned,
+        )
+
+    def latent_pose(self, ego_T_remote: Tensor) -> tuple[Tensor, Tensor]:
+        """Blocks of the latent rotation (D / b, b, b) and latent translation (D,)."""
+        # First two columns of the rotation, read row by row (the 6-D rotation code).
+        six = ego_T_remote[:3, :2].reshape(1, 6)
+        rotation = self.rotation_mlp(six).view(-1, self.block, self.block)
+        return rotation, self.translation_mlp(ego_T_remote[None, :3, 3])[0]
+
+    def _move(self, name: str, x: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
+        """out(in(x) R^T + t + x) for (m, D) features of one stream."""
+        blocks = self.inputs[name](x).unflatten(-1, (-1, self.block))  # (m, D / b, b)
+        turned = torch.einsum('mkj,kij->mki', blocks, rotation).flatten(1)
+        return cast(Tensor, self.outputs[name](turned + translation + x))
+
+    def _kept(self, points: Tensor) -> Tensor:
+        """Mask (M,) of points inside the receiver's range that are not the receiver."""
+        r, (x, y) = self.range, points[:, :2].unbind(-1)
+        kept = (r.x_min <= x) & (x <= r.x_max) & (r.y_min <= y) & (y <= r.y_max)
+        if self.footprint is not None:
+            x0, x1, y0, y1 = self.footprint
+            kept = kept & ~((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1))
+        return kept

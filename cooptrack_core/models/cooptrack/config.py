@@ -1,0 +1,246 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Configuration of the model; ``config/models/*.yaml`` fill it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cooptrack_core.geometry import BevGrid, PerceptionRange
+from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
+from cooptrack_core.structures import CLASS_NAMES
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Network input: the image is resized to ``width``, then padded or cropped at the bottom."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    def __post_init__(self) -> None:
+        """Strides of the backbones need multiples of 32."""
+        if self.height % 32 or self.width % 32 or min(self.height, self.width) <= 0:
+            raise ValueError(f'input size {self.width}x{self.height} is no multiple of 32')
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """``resnet50`` (torchvision layout) or ``residual`` (small basic blocks).
+
+    Attributes:
+        kind: Which network.
+        widths: Channels of the four stages of ``residual``.
+        blocks: Blocks of the four stages of ``residual``.
+        frozen_norm: Batch norm always uses running statistics and never trains.
+    """
+
+    kind: Literal['resnet50', 'residual'] = 'resnet50'
+    widths: tuple[int, int, int, int] = (16, 32, 64, 128)
+    blocks: tuple[int, int, int, int] = (1, 1, 2, 2)
+    frozen_norm: bool = True
+
+
+@dataclass(frozen=True)
+class BevConfig:
+    """The BEV map and how it is made.
+
+    Attributes:
+        encoder: ``bevformer`` (deformable attention, as released) or ``lift`` (fixed samples).
+        grid: Cells; may be smaller than the perception range.
+        pillar_heights: Heights of the image samples of a cell, metres in the agent frame.
+        layers, heads, ffn: Size of the BEVFormer encoder.
+        temporal_points, spatial_points: Sampling points of its attentions.
+        can_bus: Whether the BEV queries see the can_bus vector (BEVFormer encoder only).
+        blocks: Residual convolution blocks of the lift encoder.
+    """
+
+    grid: BevGrid
+    pillar_heights: tuple[float, ...]
+    encoder: Literal['bevformer', 'lift'] = 'bevformer'
+    layers: int = 3
+    heads: int = 8
+    ffn: int = 512
+    temporal_points: int = 4
+    spatial_points: int = 8
+    can_bus: bool = True
+    blocks: int = 2
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Query decoder.
+
+    Attributes:
+        queries: Number of queries per frame, carried tracks included.
+        centre_step: Factor on the centre update in logit space.
+        zero_start: Last regression layer starts at zero, so boxes start at their reference.
+    """
+
+    queries: int = 900
+    layers: int = 6
+    heads: int = 8
+    points: int = 4
+    ffn: int = 512
+    centre_step: float = 1.0
+    zero_start: bool = False
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """MDFE: widths of the point networks."""
+
+    width: int = 64
+
+
+@dataclass(frozen=True)
+class ReasoningConfig:
+    """Temporal and spatial reasoning: history slots and transformer size."""
+
+    history: int = 4
+    layers: int = 2
+    heads: int = 8
+    ffn: int = 2048
+
+
+@dataclass(frozen=True)
+class CooperationConfig:
+    """CAA, GBA and aggregation.
+
+    Attributes:
+        block: Edge length of the blocks on the diagonal of the latent rotation.
+        matching: ``learned`` (GBA) or ``rule`` (nearest, within ``rule_distance``).
+        rule_distance: Gate of rule matching, metres.
+        score_threshold: Vehicle queries below it are no candidates (carried tracks always are).
+        affinity_threshold: Pairs below it are not fused.
+        max_distance: Pairs farther apart are not fused, metres; None for no limit.
+        ego_footprint: x_min, x_max, y_min, y_max of the receiver in its own agent frame, metres;
+            a remote instance inside is the receiver itself. None for no such check.
+    """
+
+    block: int = 16
+    matching: Literal['learned', 'rule'] = 'learned'
+    rule_distance: float = 3.5
+    score_threshold: float = 0.4
+    affinity_threshold: float = 0.3
+    max_distance: float | None = None
+    ego_footprint: tuple[float, float, float, float] | None = (-3.0, 3.0, -1.5, 1.5)
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Life cycle of the queries.
+
+    Attributes:
+        output_threshold: Queries at or above it are reported.
+        score_threshold: Queries above it are active and become tracks.
+        record_threshold: Queries below it keep the state they had before the frame.
+        max_age: A track is dropped when it was inactive for this many frames.
+        carry: Whether tracks live on at all (detection models start anew each frame).
+        reset_after_s: A larger gap between frames drops the memory, seconds.
+        max_output: Most detections listed per frame.
+        centre_range: Boxes outside are not reported, metres in the agent frame.
+    """
+
+    output_threshold: float = 0.3
+    score_threshold: float = 0.4
+    record_threshold: float = 0.0
+    max_age: int = 3
+    carry: bool = True
+    reset_after_s: float = 0.5
+    max_output: int = 300
+    centre_range: PerceptionRange = field(
+        default_factory=lambda: PerceptionRange(-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The whole model. ``motion``, ``reasoning`` and ``cooperation`` may be absent (None)."""
+
+    name: str
+    image: ImageConfig
+    range: PerceptionRange
+    bev: BevConfig
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    motion: MotionConfig | None = field(default_factory=MotionConfig)
+    reasoning: ReasoningConfig | None = field(default_factory=ReasoningConfig)
+    cooperation: CooperationConfig | None = field(default_factory=CooperationConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    embed_dims: int = 256
+    classes: tuple[str, ...] = CLASS_NAMES
+    dropout: float = 0.1
+    # Weights the released files hold but nothing uses; kept so that a round trip loses nothing.
+    keep_unused: bool = False
+    quirks: OfficialQuirks = field(default_factory=OfficialQuirks)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        if (self.motion is None) != (self.reasoning is None):
+            raise ValueError('motion and reasoning come together or not at all')
+        if self.cooperation is not None and self.reasoning is None:
+            raise ValueError('cooperation needs motion and reasoning')
+        divisors = {'bev.heads': self.bev.heads, 'decoder.heads': self.decoder.heads, '2': 2}
+        if self.reasoning is not None:
+            divisors['reasoning.heads'] = self.reasoning.heads
+        if self.cooperation is not None:
+            divisors['cooperation.block'] = self.cooperation.block
+        for name, divisor in divisors.items():
+            if self.embed_dims % divisor:
+                raise ValueError(f'embed_dims {self.embed_dims} is no multiple of {name}')
+
+    @property
+    def history(self) -> int:
+        """Number of history slots, 1 without reasoning."""
+        return 1 if self.reasoning is None else self.reasoning.history
+
+    def with_quirks(self, quirks: OfficialQuirks) -> ModelConfig:
+        """Return the same model with other quirks."""
+        return dataclasses.replace(self, quirks=quirks)
+
+
+def r50(
+    role: Literal['vehicle', 'roadside', 'cooperative', 'vehicle_detection', 'roadside_detection'],
+    quirks: OfficialQuirks | None = None,
+) -> ModelConfig:
+    """Return the released R50 configuration of a role (repaired unless ``quirks`` is given)."""
+    roadside, detection = role.startswith('roadside'), role.endswith('detection')
+    x = 51.2 if roadside else 0.0  # the roadside unit sees 0 to 102.4 m ahead
+    return ModelConfig(
+        name=f'r50_{role}',
+        image=ImageConfig(height=544, width=960),
+        range=PerceptionRange(x - 51.2, -51.2, -5.0, x + 51.2, 51.2, 3.0),
+        bev=BevConfig(
+            grid=BevGrid(x - 51.2, -51.2, x + 51.2, 51.2, columns=50, rows=50),
+            # Four values from 0.5 to 7.5 of the 8 m high range.
+            pillar_heights=tuple(-5.0 + 0.5 + i * 7.0 / 3 for i in range(4)),
+        ),
+        motion=None if detection else MotionConfig(),
+        reasoning=None if detection else ReasoningConfig(),
+        cooperation=CooperationConfig() if role == 'cooperative' else None,
+        tracking=TrackingConfig(
+            max_age=7 if detection else 3 if role == 'cooperative' else 1,
+            record_threshold=0.4 if detection else 0.0,
+            carry=not detection,
+            centre_range=PerceptionRange(x - 61.2, -61.2, -10.0, x + 61.2, 61.2, 10.0),
+        ),
+        keep_unused=True,
+        quirks=quirks or OfficialQuirks(),
+    )

@@ -1,0 +1,443 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""CoopTrack: the parts of the paper put together.
+
+A frame goes backbone, neck, BEV encoder, query decoder, motion features, temporal and spatial
+reasoning; then remote instances are aligned, associated and fused; refine heads give class and
+box; the life cycle decides which queries are tracks. Source: reference section 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.models.backbones.resnet import ResNet, resnet50, small_resnet
+from cooptrack_core.models.bev_encoder.bevformer import BevFormerEncoder
+from cooptrack_core.models.bev_encoder.lift import LiftEncoder
+from cooptrack_core.models.bev_encoder.motion import EgoMotion, can_bus_delta, can_bus_of
+from cooptrack_core.models.cooptrack import box_code, gba
+from cooptrack_core.models.cooptrack.aggregation import Aggregation, final_order
+from cooptrack_core.models.cooptrack.caa import CrossAgentAlignment
+from cooptrack_core.models.cooptrack.config import BackboneConfig, ModelConfig
+from cooptrack_core.models.cooptrack.decoder import Decoder
+from cooptrack_core.models.cooptrack.interface import (
+    Array,
+    DecoderOutputs,
+    DenseFeatures,
+    FrameInputs,
+    FrameOutputs,
+    QuerySet,
+    RemoteAlignment,
+    RemoteInstances,
+    TrackMemory,
+)
+from cooptrack_core.models.cooptrack.mdfe import MotionFeatures
+from cooptrack_core.models.cooptrack.queries import LearntQueries, choose_learnt, propagate
+from cooptrack_core.models.cooptrack.reasoning import SpatialTemporalReasoning
+from cooptrack_core.models.cooptrack.refine import RefineHeads
+from cooptrack_core.models.cooptrack.unused import UnusedWeights
+from cooptrack_core.models.neck import SingleLevelNeck, TopDownNeck
+from cooptrack_core.tracking import life_cycle
+
+# supervised: pairs by rule, but the affinity is computed for its loss (training as released).
+Matching = Literal['learned', 'rule', 'supervised']
+
+
+class Cooperation(nn.Module):
+    """CAA, GBA and aggregation of one model."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.cooperation is not None  # noqa: S101 - for the type checker
+        dims, self.config, self.quirks = config.embed_dims, config.cooperation, config.quirks
+        self.range = config.range
+        self.align = CrossAgentAlignment(dims, config.cooperation, config.range, config.quirks)
+        self.associate = gba.GraphAssociation(dims, config.quirks.unscaled_affinity)
+        self.aggregate = Aggregation(dims)
+        for name, parameter in self.associate.named_parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+            elif name.endswith('bias'):
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self, queries: QuerySet, remotes: Sequence[RemoteInstances], matching: Matching
+    ) -> tuple[QuerySet, tuple[RemoteAlignment, ...], Tensor]:
+        """Fuse all remotes, one after another.
+
+        Returns:
+            The fused queries, one alignment per remote, and the decoder row of each query.
+        """
+        own, alignments = len(queries), []
+        for bit, remote in enumerate(sorted(remotes, key=lambda r: r.agent_id)):
+            alignment = self.match(queries, self.align(remote), matching)
+            queries = self.aggregate.fuse(queries, alignment, bit)
+            alignments.append(alignment)
+        received = sum(len(a.refs) for a in alignments)
+        order = final_order(queries, own, received, self.quirks.complement_drops_tracks)
+        fused = self.aggregate.cross(queries.select(order))
+        return fused, tuple(alignments), torch.where(order < own, order, -1)
+
+    def match(
+        self, queries: QuerySet, remote: RemoteAlignment, matching: Matching
+    ) -> RemoteAlignment:
+        """Find the pairs, among candidate queries only (see CooperationConfig)."""
+        c, q = self.config, self.quirks
+        if matching == 'supervised':
+            pairs = self.match(queries, remote, 'rule')
+            judged = self.match(queries, remote, 'learned')
+            return dataclasses.replace(
+                judged, ego_rows=pairs.ego_rows, remote_rows=pairs.remote_rows
+            )
+        rule = matching == 'rule'
+        if rule:
+            masked = not q.rule_matching_ignores_scores
+        else:
+            masked = self.training or not q.no_score_mask_at_inference
+        candidates = torch.arange(len(queries), device=queries.refs.device)
+        if masked:
+            likely = queries.scores > c.score_threshold
+            if not (self.training and q.no_score_mask_at_inference):
+                # Tracks and instances added by an earlier remote are objects whatever they score.
+                likely = likely | queries.tracked | (queries.remote_bits > 0)
+            candidates = candidates[likely]
+        chosen = queries.select(candidates)
+        points = box_code.denormalise(chosen.refs, self.range)
+        others = box_code.denormalise(remote.refs, self.range)
+        affinity = None if rule else self.associate(chosen, remote)
+        if affinity is None:
+            ego, other = gba.match_by_distance(points, others, c.rule_distance)
+        else:
+            near = torch.ones_like(affinity, dtype=torch.bool)
+            if c.max_distance is not None and not q.accept_all_pairs:
+                near = torch.cdist(points.detach(), others.detach()) <= c.max_distance
+            threshold = 0.0 if q.accept_all_pairs else c.affinity_threshold
+            ego, other = gba.match_by_affinity(affinity, threshold, near)
+        return dataclasses.replace(
+            remote,
+            affinity=affinity,
+            candidates=candidates,
+            ego_rows=candidates[ego],
+            remote_rows=other,
+        )
+
+
+class CoopTrack(nn.Module):
+    """The model of one agent. Stateless: memory goes in and comes out.
+
+    Args:
+        config: Sizes, thresholds, quirks.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dims = config.embed_dims
+        image_size = (config.image.height, config.image.width)
+        self.backbone = make_backbone(config.backbone)
+        channels = self.backbone.out_channels
+        self.neck: nn.Module = (
+            SingleLevelNeck(channels[-1], dims)
+            if config.backbone.kind == 'resnet50'
+            else TopDownNeck(channels, dims)
+        )
+        encoder = BevFormerEncoder if config.bev.encoder == 'bevformer' else LiftEncoder
+        self.bev_encoder = encoder(dims, config.bev, image_size, config.dropout, config.quirks)
+        self.learnt = LearntQueries(config.decoder.queries, dims)
+        self.decoder = Decoder(
+            dims,
+            config.decoder,
+            len(config.classes),
+            config.range,
+            config.bev.grid,
+            config.dropout,
+        )
+        self.mdfe: MotionFeatures | None = None
+        self.reasoning: SpatialTemporalReasoning | None = None
+        self.refine: RefineHeads | None = None
+        self.cooperation: Cooperation | None = None
+        if config.motion is not None and config.reasoning is not None:
+            self.mdfe = MotionFeatures(dims, config.motion.width)
+            self.reasoning = SpatialTemporalReasoning(dims, config.reasoning, config.dropout)
+            self.refine = RefineHeads(
+                dims, len(config.classes), config.range, config.decoder.centre_step
+            )
+        if config.cooperation is not None:
+            self.cooperation = Cooperation(config)
+        self.unused = UnusedWeights(dims, config) if config.keep_unused else None
+
+    # The dense part: B independent frames at once.
+
+    def perceive(
+        self,
+        images: Tensor,
+        agent_to_image: Tensor,
+        previous: Tensor | None = None,
+        motion: EgoMotion | None = None,
+    ) -> DenseFeatures:
+        """Images to BEV features.
+
+        Args:
+            images: (B, K, 3, H, W) normalised.
+            agent_to_image: (B, K, 4, 4).
+            previous: (B, G, D) previous BEV map, or None.
+            motion: Ego motion since then; None for none.
+        """
+        batch = images.shape[0]
+        stages = self.backbone(images.flatten(0, 1))
+        image = self.neck(stages).unflatten(0, (batch, -1))  # (B, K, D, h, w)
+        motion = motion or EgoMotion.none(batch, image)
+        bev = self.bev_encoder(image, agent_to_image, previous, motion)
+        return DenseFeatures(stages[-1].unflatten(0, (batch, -1)), image, bev)
+
+    def decode(
+        self,
+        bev: Tensor,
+        feats: Tensor,
+        refs: Tensor,
+        embeds: Tensor | None = None,
+        blocked: Tensor | None = None,
+    ) -> DecoderOutputs:
+        """Decode any queries on BEV maps.
+
+        Args:
+            bev: (B, G, D).
+            feats: (B, n, D) contents.
+            refs: (B, n, 3) normalised reference points.
+            embeds: (B, n, D) positional embeddings; None computes them from ``refs``.
+            blocked: (n, n) bool, True where attention between queries is forbidden.
+        """
+        position = self.learnt.embed(refs) if embeds is None else embeds
+        out: DecoderOutputs = self.decoder(bev, feats, position, refs, blocked)
+        return out
+
+    def detect(
+        self,
+        images: Tensor,
+        agent_to_image: Tensor,
+        previous: Tensor | None = None,
+        motion: EgoMotion | None = None,
+    ) -> tuple[DenseFeatures, DecoderOutputs]:
+        """Detection on B independent frames with the learnt queries; see ``perceive``."""
+        dense = self.perceive(images, agent_to_image, previous, motion)
+        batch = images.shape[0]
+        feats = self.learnt.feats.weight.expand(batch, -1, -1)
+        refs = self.learnt.refs.weight.expand(batch, -1, -1)
+        return dense, self.decode(dense.bev, feats, refs)
+
+    # The streaming part: one agent, one frame after another.
+
+    def forward(
+        self,
+        frame: FrameInputs,
+        memory: TrackMemory | None = None,
+        remotes: Sequence[RemoteInstances] = (),
+        matching: Matching | None = None,
+    ) -> tuple[FrameOutputs, TrackMemory]:
+        """Process one frame including the life cycle.
+
+        Args:
+            frame: Images and pose.
+            memory: Of the previous frame; None starts anew.
+            remotes: Decoded messages, at most one per remote agent.
+            matching: ``learned`` or ``rule``; None takes the configuration's.
+        """
+        outputs = self.step(frame, memory, remotes, matching)
+        tracking, q = self.config.tracking, self.config.quirks
+        first_id = 1 if memory is None or outputs.reset else memory.next_id
+        life = life_cycle.advance(outputs.queries, tracking, first_id, q.ids_for_background)
+        outputs = dataclasses.replace(
+            outputs, queries=life.queries, output=life.output, live=life.live
+        )
+        return outputs, self.remember(frame, outputs, outputs.select_live(), life.next_id)
+
+    def step(
+        self,
+        frame: FrameInputs,
+        memory: TrackMemory | None = None,
+        remotes: Sequence[RemoteInstances] = (),
+        matching: Matching | None = None,
+        dense: DenseFeatures | None = None,
+    ) -> FrameOutputs:
+        """Process one frame without the life cycle: a trainer assigns ids and survivors itself.
+
+        Args:
+            frame: As ``forward``, likewise memory, remotes and matching.
+            dense: Features of this frame (B = 1) that were computed already.
+        """
+        if memory is not None and not self.continues(frame, memory):
+            memory = None
+        like = self.learnt.refs.weight
+        current_T_previous, motion = self._motion(frame, memory, like)
+        start = self._start(frame, memory, current_T_previous)
+        previous = None if memory is None else memory.bev[None]
+        images, projection = frame.images.to(like)[None], frame.agent_to_image.to(like)[None]
+        if dense is None:
+            dense = self.perceive(images, projection, previous, motion)
+        decoded = self.decode(dense.bev, start.feats[None], start.refs[None], start.embeds[None])
+        queries = self._after_decoder(start, decoded)
+        embeds, mdfe = queries.embeds, None
+        reasoned: QuerySet | None = None
+        alignments: tuple[RemoteAlignment, ...] = ()
+        rows = torch.arange(len(queries), device=like.device)
+        if self.mdfe is not None and self.reasoning is not None:
+            mdfe = self.mdfe(queries.boxes)
+            reasoned = queries = self.reasoning(queries.replace(motion=mdfe))
+        if self.cooperation is not None:
+            matching = matching or self.cooperation.config.matching
+            queries, alignments, rows = self.cooperation(queries, remotes, matching)
+        fused = queries
+        if self.refine is not None:
+            queries = self.refine(queries)
+        nothing = torch.zeros(len(queries), dtype=torch.bool, device=like.device)
+        return FrameOutputs(
+            queries=self._recorded(queries, start),
+            output=nothing,
+            live=nothing,
+            decoder_rows=rows,
+            reset=memory is None,
+            start=start,
+            dense=dense,
+            decoder=decoded,
+            decoder_embeds=embeds,
+            mdfe_motion=mdfe,
+            reasoned_feats=None if reasoned is None else reasoned.feats,
+            reasoned_motion=None if reasoned is None else reasoned.motion,
+            remotes=alignments,
+            fused_feats=fused.feats,
+            fused_motion=fused.motion,
+            fused_refs=fused.refs,
+        )
+
+    def remember(
+        self, frame: FrameInputs, outputs: FrameOutputs, live: QuerySet, next_id: int
+    ) -> TrackMemory:
+        """Memory for the next frame from this one's outputs and the chosen survivors."""
+        return TrackMemory(
+            bev=outputs.dense.bev[0],
+            live=live,
+            stamp_ns=frame.stamp_ns,
+            scene_id=frame.scene_id,
+            world_T_agent=frame.world_T_agent,
+            world_T_body=frame.world_T_body,
+            can_bus=_can_bus(frame),
+            next_id=next_id,
+        )
+
+    def continues(self, frame: FrameInputs, memory: TrackMemory) -> bool:
+        """Whether a frame continues the memory: same scene, time forward, no large gap."""
+        gap = frame.stamp_ns - memory.stamp_ns
+        limit = round(self.config.tracking.reset_after_s * 1e9)
+        return frame.scene_id == memory.scene_id and 0 <= gap <= limit
+
+    def _motion(
+        self, frame: FrameInputs, memory: TrackMemory | None, like: Tensor
+    ) -> tuple[Tensor, EgoMotion]:
+        """Previous agent frame to the current one (4, 4), and the motion for the encoder."""
+        q = self.config.quirks
+        previous = None if memory is None else memory.can_bus
+        can_bus = can_bus_delta(_can_bus(frame), previous, q.unwrapped_yaw_delta)
+        current_T_previous = np.eye(4)
+        if memory is not None:
+            current_T_previous = relative_pose(
+                frame.world_T_agent, memory.world_T_agent, q.float32_poses
+            )
+        motion = EgoMotion(
+            torch.from_numpy(can_bus).to(like)[None],
+            torch.from_numpy(np.linalg.inv(current_T_previous)).to(like)[None],
+        )
+        return torch.from_numpy(current_T_previous).to(like), motion
+
+    def _start(
+        self, frame: FrameInputs, memory: TrackMemory | None, current_T_previous: Tensor
+    ) -> QuerySet:
+        """Queries of this frame: learnt ones, then the carried tracks."""
+        c = self.config
+        learnt_refs = self.learnt.refs.weight
+        classes, history = len(c.classes), c.history
+        if memory is None or not c.tracking.carry:
+            every = torch.arange(len(learnt_refs), device=learnt_refs.device)
+            return self.learnt.fresh(every, classes, history)
+        seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
+        live = propagate(
+            memory.live, current_T_previous, seconds, c.range, c.quirks.box_heading_stays
+        )
+        live = live.replace(
+            embeds=self.learnt.embed(live.refs),
+            remote_bits=torch.zeros_like(live.remote_bits),
+            learnt=torch.full_like(live.learnt, -1),
+        )
+        keep = choose_learnt(learnt_refs, live.refs, c.quirks.random_empty_queries)
+        return QuerySet.concatenate([self.learnt.fresh(keep, classes, history), live])
+
+    def _after_decoder(self, start: QuerySet, decoded: DecoderOutputs) -> QuerySet:
+        logits, refs = decoded.logits[-1, 0], decoded.last_refs[0]
+        return start.replace(
+            feats=decoded.feats[-1, 0],
+            embeds=self.learnt.embed(refs),
+            refs=refs,
+            boxes=decoded.boxes[-1, 0],
+            logits=logits,
+            scores=logits.detach().sigmoid().max(-1).values,
+        )
+
+    def _recorded(self, queries: QuerySet, start: QuerySet) -> QuerySet:
+        """Queries below the record threshold keep the state they entered the frame with."""
+        threshold = self.config.tracking.record_threshold
+        if self.training or threshold <= 0:
+            return queries
+        low = queries.scores < threshold
+        fields = ('feats', 'embeds', 'refs', 'boxes', 'logits', 'scores')
+        old = {name: getattr(start, name) for name in fields}
+        return queries.replace(
+            **{
+                name: torch.where(low if old[name].dim() == 1 else low[:, None], old[name], new)
+                for name, new in ((name, getattr(queries, name)) for name in fields)
+            }
+        )
+
+
+def make_backbone(config: BackboneConfig) -> ResNet:
+    """Build the backbone a configuration names."""
+    if config.kind == 'resnet50':
+        return resnet50(config.frozen_norm)
+    return small_resnet(config.widths, config.blocks, config.frozen_norm)
+
+
+def relative_pose(current: Array, previous: Array, float32: bool) -> Array:
+    """Previous agent frame to the current one, (4, 4).
+
+    Args:
+        current: (4, 4) world_T_agent now.
+        previous: (4, 4) world_T_agent then.
+        float32: Cast the world poses to float32 first (official quirk).
+    """
+    kind = np.float32 if float32 else np.float64
+    now, then = current.astype(kind), previous.astype(kind)
+    inverse = np.linalg.inv(now[:3, :3])
+    relative = np.eye(4)
+    relative[:3, :3] = inverse @ then[:3, :3]
+    relative[:3, 3] = inverse @ (then[:3, 3] - now[:3, 3])
+    return relative
+
+
+def _can_bus(frame: FrameInputs) -> Array:
+    return can_bus_of(frame.world_T_body) if frame.can_bus is None else frame.can_bus
