@@ -1,0 +1,160 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Runs many scenes on several processes and puts the result in place whole or not at all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from cooptrack_core.errors import InputError
+from cooptrack_core.simulation.presets import Preset, load_preset
+from cooptrack_core.simulation.raycast import require_engine
+from cooptrack_core.simulation.scene import SceneSimulation
+from cooptrack_core.simulation.statistics import SimulationSummary, describe
+from cooptrack_core.simulation.writer import SceneRows, make_directories, write_index, write_scene
+from cooptrack_core.structures import Role
+
+Progress = Callable[[int, int], None]
+_THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
+
+
+def simulate(
+    out: str | Path,
+    preset: str | Path | Preset = 'benchmark',
+    scenes: int = 10,
+    seed: int = 0,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> SimulationSummary:
+    """Simulate scenes and write them as a dataset in the V2X-Seq layout.
+
+    The same preset, number of scenes and seed give the same bytes, whatever the number of
+    workers. Scene k of a seed does not depend on how many scenes there are.
+
+    Args:
+        out: Directory to create. It appears only when it is complete.
+        preset: Name of a shipped preset, a YAML file of your own, or a Preset.
+        scenes: Number of scenes, each a sequence of its own.
+        seed: Held-out data are data of another seed.
+        workers: Processes; default: one per core. With more than one, a script must guard its
+            entry by ``if __name__ == '__main__'``.
+        progress: Called with (scenes done, scenes in all).
+        overwrite: Replace what ``out`` holds.
+
+    Raises:
+        InputError: Unknown preset, ``out`` exists, no ray caster, or the disk is full.
+    """
+    require_engine()
+    config, target = load_preset(preset), Path(out)
+    if scenes < 1:
+        raise InputError(f'cannot simulate {scenes} scenes', field='scenes', remedy='ask for 1 or more')
+    if seed < 0:
+        raise InputError(f'the seed {seed} is negative', field='seed', remedy='use 0 or more')
+    if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(
+            'the output exists already', path=target,
+            remedy='choose another directory or ask to overwrite it',
+        )  # fmt: skip
+    count = min(scenes, workers if workers else (os.cpu_count() or 1))
+    with _whole_or_nothing(target) as partial:
+        make_directories(partial, _sides(config))
+        rows = []
+        for row in _scene_rows(partial, config, seed, scenes, count):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), scenes)
+        write_index(partial, rows, config.split, config.name)
+        summary = describe(partial)
+    return summary
+
+
+def _sides(preset: Preset) -> list[tuple[str, Role]]:
+    sides = [('vehicle-side', Role.VEHICLE), ('infrastructure-side', Role.ROADSIDE)]
+    sides += [(f'roadside_{k}', Role.ROADSIDE) for k in range(1, preset.roadsides)]
+    sides += [(f'vehicle_{k}', Role.VEHICLE) for k in range(1, preset.vehicles + 1)]
+    return sides
+
+
+def _one_scene(root: Path, preset: Preset, seed: int, index: int) -> SceneRows:
+    cv2.setNumThreads(1)
+    return write_scene(root, SceneSimulation(preset, seed, index))
+
+
+def _scene_rows(
+    root: Path, preset: Preset, seed: int, scenes: int, workers: int
+) -> Iterator[SceneRows]:
+    if workers <= 1:
+        for index in range(scenes):
+            yield _one_scene(root, preset, seed, index)
+        return
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, '1'))  # the children inherit it
+    context = multiprocessing.get_context('spawn')
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        jobs = [pool.submit(_one_scene, root, preset, seed, i) for i in range(scenes)]
+        for job in as_completed(jobs):
+            yield job.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            'a worker of the simulator died, probably for lack of memory',
+            field='workers', remedy='use fewer workers',
+        ) from error  # fmt: skip
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _whole_or_nothing(target: Path) -> Iterator[Path]:
+    """A directory beside ``target`` that takes its place when the block succeeds."""
+    partial: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f'.{target.name}.partial-', dir=target.parent))
+        partial.chmod(0o755)
+        yield partial
+        if target.is_dir() and not target.is_symlink():
+            old = partial.with_name(f'{partial.name}.old')
+            target.replace(old)
+            partial.replace(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            target.unlink(missing_ok=True)
+            partial.replace(target)
+    except OSError as error:
+        raise InputError(
+            f'the simulation cannot be written ({error.strerror or error})', path=target,
+            remedy='free some disk space or choose another place; nothing incomplete was left',
+        ) from error  # fmt: skip
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,207 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One scene: draw it, let the traffic run, capture what every agent sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.geometry import SE3
+from cooptrack_core.simulation.agents import Agent, pole_spots, roadside_agent, vehicle_agent
+from cooptrack_core.simulation.camera import Picture, take_picture
+from cooptrack_core.simulation.layout import Layout, make_layout
+from cooptrack_core.simulation.lidar import Cloud, scan
+from cooptrack_core.simulation.light import Light, make_light
+from cooptrack_core.simulation.presets import Preset
+from cooptrack_core.simulation.raycast import STATIC, Geometry
+from cooptrack_core.simulation.scenery import make_scenery, sensor_pole
+from cooptrack_core.simulation.shapes import Mesh, join
+from cooptrack_core.simulation.textures import Texture, paint_ground
+from cooptrack_core.simulation.traffic import STEP_S, Actor, Traffic
+
+_EPOCH_US = 1_626_155_123_000_000  # some day in July 2021, as in the real data
+
+
+@dataclass(frozen=True, eq=False)
+class RoadUser:
+    """A road user at one instant, site frame.
+
+    Attributes:
+        track_id: Unique in the scene.
+        type: Type word of the dataset.
+        center: (3,) middle of the box, metres.
+        size: (3,) length, width, height.
+        yaw: Heading, rad.
+        speed: m/s.
+    """
+
+    track_id: int
+    type: str
+    center: NDArray[np.float64]
+    size: NDArray[np.float64]
+    yaw: float
+    speed: float
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """What one agent captured at one instant.
+
+    Attributes:
+        agent: Who.
+        stamp_us: When, microseconds.
+        site_SE3_body: Pose of the body.
+        site_SE3_agent: Pose of the agent frame.
+        road_users: All road users at that instant but the one that carries the agent.
+        own: The road user that carries the agent, None for a roadside unit.
+        picture: The camera's.
+        cloud: The LiDAR's.
+    """
+
+    agent: Agent
+    stamp_us: int
+    site_SE3_body: SE3
+    site_SE3_agent: SE3
+    road_users: tuple[RoadUser, ...]
+    own: RoadUser | None
+    picture: Picture
+    cloud: Cloud
+
+
+class SceneSimulation:
+    """A scene drawn from a seed; the same seed gives the same scene and the same pictures."""
+
+    def __init__(self, preset: Preset, seed: int, index: int) -> None:
+        """Draw everything and run the traffic."""
+        self.preset, self.seed, self.index = preset, seed, index
+        rng = np.random.default_rng([seed, index])
+        self.layout: Layout = make_layout(rng)
+        self.light: Light = make_light(rng, preset.weather)
+        self.traffic = Traffic(self.layout, preset.demand, rng)
+        period = 1 / preset.rate_hz
+        self._warmup = round(preset.warmup_s / STEP_S)
+        steps = self._warmup + int(np.ceil((preset.frames * period + 0.2) / STEP_S)) + 1
+        for _ in range(steps):
+            self.traffic.step()
+        self.actors: list[Actor] = self.traffic.everyone()
+        self.agents = self._make_agents(rng)
+        poles = [
+            sensor_pole(float(a.position[0]), float(a.position[1]), float(a.position[2]))
+            for a in self.agents
+            if a.actor is None
+        ]
+        scenery = make_scenery(self.layout, rng, buildings=preset.buildings)
+        self.scenery: Mesh = join([scenery, *poles])
+        self.ground: Texture = paint_ground(self.layout, rng, preset.camera.ground_texel)
+        origin = np.array([*rng.uniform(-800, 800, 2), rng.uniform(10, 40)])
+        turn = rng.uniform(-np.pi, np.pi)
+        self.world_SE3_site = SE3.from_yaw(float(turn), origin)
+        self._start_us = _EPOCH_US + index * 1_000_000_000 + int(rng.integers(0, 90_000))
+
+    def _make_agents(self, rng: np.random.Generator) -> list[Agent]:
+        preset = self.preset
+        skew = preset.max_skew_ms / 1000
+
+        def draw() -> float:
+            return float(rng.choice([-1, 1]) * rng.uniform(min(0.003, skew), skew))
+
+        ego = vehicle_agent('vehicle', 'vehicle-side', self.traffic.ego, 0.0, preset, rng)
+        agents = [ego]
+        spots = pole_spots(self.layout, rng)
+        for k in range(min(preset.roadsides, len(spots))):
+            name, side = ('roadside', 'infrastructure-side') if k == 0 else (f'roadside_{k}',) * 2
+            agents.append(roadside_agent(name, side, spots[k], draw(), preset, rng))
+        last = self._warmup + preset.frames / preset.rate_hz / STEP_S + 1
+        middle = 0.5 * (self._warmup + last)
+        candidates = []
+        for actor in self.actors:
+            if actor.route < 0 or actor is self.traffic.ego or actor.kind not in ('car', 'van'):
+                continue
+            if actor.state_at(self._warmup - 1) and actor.state_at(last):
+                x, y, _, _ = actor.state_at(middle) or (0.0, 0.0, 0.0, 0.0)
+                candidates.append((float(np.hypot(x, y)), actor.track_id, actor))
+        for k, (_, _, actor) in enumerate(sorted(candidates, key=lambda c: c[:2])):
+            if k < preset.vehicles:
+                name = f'vehicle_{k + 1}'
+                agents.append(vehicle_agent(name, name, actor, draw(), preset, rng))
+        return agents
+
+    def frames(self) -> Iterator[list[Capture]]:
+        """All agents' captures, frame by frame; the ego comes first."""
+        for frame in range(self.preset.frames):
+            yield [
+                self._capture(agent, frame, number)
+                for number, agent in enumerate(self.agents)
+            ]
+
+    def road_users(self, step: float) -> list[RoadUser]:
+        """Everybody at a fractional step."""
+        users = []
+        for actor in self.actors:
+            state = actor.state_at(step)
+            if state is not None:
+                x, y, yaw, speed = state
+                size = actor.body.size
+                at = np.array([x, y, size[2] / 2])
+                users.append(RoadUser(actor.track_id, actor.body.type, at, size, yaw, speed))
+        return users
+
+    def _capture(self, agent: Agent, frame: int, number: int) -> Capture:
+        rng = np.random.default_rng([self.seed, self.index, frame, number])
+        jitter = rng.uniform(-0.002, 0.002) if self.preset.max_skew_ms else 0.0
+        offset_us = round((frame / self.preset.rate_hz + agent.skew_s + jitter) * 1e6)
+        step = self._warmup + offset_us * 1e-6 / STEP_S
+        geometry = self._geometry(step, agent)
+        body, pose = agent.site_SE3_body(step), agent.site_SE3_agent(step)
+        if body is None or pose is None:
+            raise RuntimeError(f'{agent.agent_id} is not on the road at step {step}')
+        picture = take_picture(
+            geometry, self.ground, self.light, agent.lens, pose @ agent.agent_SE3_camera, rng,
+            noise=self.preset.camera.noise,
+        )  # fmt: skip
+        cloud = scan(
+            geometry, agent.pattern, agent.lidar_origin, pose, self.preset.lidar.range, rng
+        )
+        users = self.road_users(step)
+        own_id = agent.actor.track_id if agent.actor else None
+        return Capture(
+            agent,
+            self._start_us + offset_us,
+            body,
+            pose,
+            tuple(u for u in users if u.track_id != own_id),
+            next((u for u in users if u.track_id == own_id), None),
+            picture,
+            cloud,
+        )
+
+    def _geometry(self, step: float, agent: Agent) -> Geometry:
+        """All surfaces at an instant, without the vehicle that carries the agent."""
+        parts: list[tuple[int, Mesh]] = [(STATIC, self.scenery)]
+        for actor in self.actors:
+            state = actor.state_at(step)
+            if state is None or actor is agent.actor:
+                continue
+            x, y, yaw, _ = state
+            poses = actor.body.poses
+            k = int(step - actor.first)
+            s = actor.record[min(max(k, 0), len(actor.record) - 1)][0]
+            mesh = poses[int(s / actor.body.stride * len(poses)) % len(poses)]
+            parts.append((actor.track_id, mesh.posed(x, y, yaw)))
+        return Geometry(parts)
