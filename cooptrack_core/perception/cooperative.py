@@ -1,0 +1,159 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The ego: its own frames and the messages of others in, fused tracks out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.interface import FrameOutputs, RemoteInstances, TrackMemory
+from cooptrack_core.models.cooptrack.preprocess import prepare_frame
+from cooptrack_core.perception.agent import best_rows, to_tracks
+from cooptrack_core.perception.loading import PerceptionModel
+from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
+
+
+@dataclass(frozen=True, eq=False)
+class Association:
+    """One pair of the association, for pictures.
+
+    Attributes:
+        agent_id: The remote agent.
+        remote_position: (3,) its instance, ego agent frame, metres.
+        ego_position: (3,) the ego's instance it was matched with.
+        affinity: Probability of the pair, in [0, 1]; NaN under rule matching.
+    """
+
+    agent_id: str
+    remote_position: np.ndarray
+    ego_position: np.ndarray
+    affinity: float
+
+
+@dataclass(frozen=True, eq=False)
+class CooperativeResult:
+    """What the ego makes of one frame and the messages at hand.
+
+    Attributes:
+        tracks: Objects to report.
+        detections: The best queries of the frame, whatever their score; for AP.
+        associations: Matched pairs.
+        reset: Whether the memory was dropped at this frame.
+    """
+
+    tracks: TrackedObjects
+    detections: TrackedObjects
+    associations: tuple[Association, ...]
+    reset: bool
+
+
+class CooperativePerception:
+    """Streaming cooperative perception of the ego.
+
+    Args:
+        model: Cooperative model.
+        ego_id: The agent that fuses.
+    """
+
+    def __init__(self, model: PerceptionModel, ego_id: str) -> None:
+        """Start without memory; see the class."""
+        self.model = model
+        self.ego_id = ego_id
+        self._memory: TrackMemory | None = None
+
+    def reset(self) -> None:
+        """Forget tracks and BEV."""
+        self._memory = None
+
+    @torch.inference_mode()
+    def process(
+        self, frame: AgentFrame, messages: Sequence[InstanceMessage] = ()
+    ) -> CooperativeResult:
+        """Perceive one ego frame and fuse the messages into it.
+
+        Stamps that go backwards, a gap, or another sequence id reset the memory. Messages are
+        fused in the order of their agent ids, whatever their order here. They must have passed
+        the checks of :class:`cooptrack_core.v2x.inbox.MessageInbox`.
+
+        Raises:
+            ValueError: The frame is of another agent, or its image does not fit the model.
+        """
+        if frame.agent_id != self.ego_id:
+            raise ValueError(f'a frame of {frame.agent_id} was given to {self.ego_id}')
+        network = self.model.network
+        inputs = prepare_frame(frame, network.config, self.model.device)
+        ordered = sorted(messages, key=lambda m: m.agent_id)
+        remotes = [to_remote(m, frame, self.model.device) for m in ordered]
+        outputs, self._memory = network(inputs, self._memory, remotes)
+        return CooperativeResult(
+            to_tracks(frame, outputs, outputs.output),
+            to_tracks(frame, outputs, best_rows(outputs, network.config.tracking.max_output)),
+            _associations(outputs),
+            outputs.reset,
+        )
+
+
+def to_remote(
+    message: InstanceMessage, frame: AgentFrame, device: torch.device
+) -> RemoteInstances:
+    """Express a decoded message for the model of the agent that took ``frame``.
+
+    The transform is computed in float64: world coordinates are large.
+    """
+    ego_SE3_remote = frame.world_SE3_agent.inverse() @ message.world_SE3_agent
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
+
+    return RemoteInstances(
+        agent_id=message.agent_id,
+        query_feats=tensor(message.query_features),
+        query_embeds=tensor(message.query_embeddings),
+        motion_feats=tensor(message.motion_features),
+        ref_pts=tensor(message.reference_points),
+        boxes=box_code.from_boxes(message.boxes).to(device),
+        range=message.range,
+        ego_T_remote=ego_SE3_remote.matrix,
+        age_s=(frame.stamp_ns - message.stamp_ns) / 1e9,
+    )
+
+
+def _associations(outputs: FrameOutputs) -> tuple[Association, ...]:
+    pairs = []
+    rows = {row: i for i, row in enumerate(outputs.decoder_rows.tolist()) if row >= 0}
+    for remote in outputs.remotes:
+        remote_xyz = box_code.centre(remote.boxes).cpu().numpy()
+        probability = None if remote.affinity is None else remote.affinity.sigmoid().cpu().numpy()
+        place = {row: i for i, row in enumerate(remote.candidates.tolist())}
+        ego_xyz = box_code.centre(outputs.queries.boxes).cpu().numpy()
+        for ego_row, remote_row in zip(
+            remote.ego_rows.tolist(), remote.remote_rows.tolist(), strict=True
+        ):
+            if ego_row not in rows:
+                continue
+            affinity = float('nan')
+            if probability is not None and ego_row in place:
+                affinity = float(probability[place[ego_row], remote_row])
+            pairs.append(
+                Association(
+                    remote.agent_id, remote_xyz[remote_row], ego_xyz[rows[ego_row]], affinity
+                )
+            )
+    return tuple(pairs)

@@ -1,0 +1,111 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A model ready for streaming: network, device, and the identity that messages carry."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cooptrack_core.errors import InputError
+from cooptrack_core.models import checkpoint
+from cooptrack_core.models.cooptrack.model import CoopTrack
+
+
+@dataclass(frozen=True, eq=False)
+class PerceptionModel:
+    """A loaded model.
+
+    Attributes:
+        network: The model in evaluation mode.
+        model_id: Identity of weights and configuration; goes into the messages it makes.
+        sender_id: Model id that messages must have to be fused by this model; None when the
+            file does not say (single-agent models, imported checkpoints).
+        path: Where it came from.
+        device: Where it runs.
+    """
+
+    network: CoopTrack
+    model_id: str
+    sender_id: str | None
+    path: str
+    device: torch.device
+
+    def with_rule_matching(self) -> PerceptionModel:
+        """Return the same weights, matching by distance instead of GBA."""
+        config = self.network.config
+        if config.cooperation is None:
+            raise InputError(
+                'these are single-agent weights, they fuse nothing',
+                path=self.path,
+                remedy='give cooperative weights',
+            )
+        rule = dataclasses.replace(config.cooperation, matching='rule')
+        network = CoopTrack(dataclasses.replace(config, cooperation=rule))
+        network.load_state_dict(self.network.state_dict())
+        return dataclasses.replace(self, network=network.eval().to(self.device))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a protocol prints about the model."""
+        return {
+            'name': self.network.config.name,
+            'model_id': self.model_id,
+            'file': Path(self.path).name,
+            'parameters': sum(p.numel() for p in self.network.parameters()),
+        }
+
+
+def load_model(path: str | Path, device: str = 'cpu') -> PerceptionModel:
+    """Load our own weights file for streaming.
+
+    Raises:
+        InputError: The file is missing, damaged or of another configuration, or the device is
+            not there.
+    """
+    target = find_device(device)
+    network = checkpoint.load_weights(path)
+    metadata = checkpoint.read_metadata(path)
+    return PerceptionModel(
+        network.to(target),
+        metadata['model_id'],
+        metadata.get('sender_model_id'),
+        str(path),
+        target,
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """Device of that name; a device that is asked for and not there is an error, no fallback.
+
+    Raises:
+        InputError: No such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(
+            f"'{name}' is no device", field='device', remedy='use cpu, cuda or cuda:0'
+        ) from error
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"'{name}' is not available",
+            field='device',
+            remedy='use cpu, or install a CUDA build of torch and its driver',
+        )
+    return device

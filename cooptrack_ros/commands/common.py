@@ -1,0 +1,87 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+
+import torch
+
+from cooptrack_core import resources
+from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
+from cooptrack_core.errors import InputError
+from cooptrack_core.perception import PerceptionModel, StreamOptions, load_model
+
+AGENT_WEIGHTS = 'tiny_agent.safetensors'
+COOPERATIVE_WEIGHTS = 'tiny_cooperative.safetensors'
+
+
+def load_models(options: argparse.Namespace) -> tuple[PerceptionModel, PerceptionModel]:
+    """Load the single-agent and the cooperative model that the options ask for.
+
+    Raises:
+        InputError: A file is missing or is no such model, or the device is not there.
+    """
+    torch.set_num_threads(options.threads)
+    agent = options.agent_weights or resources.weights_path(AGENT_WEIGHTS)
+    cooperative = options.cooperative_weights or resources.weights_path(COOPERATIVE_WEIGHTS)
+    return load_model(agent, options.device), load_model(cooperative, options.device)
+
+
+def stream_options(options: argparse.Namespace) -> StreamOptions:
+    """Settings of the radio from the options.
+
+    Raises:
+        InputError: A value is out of range.
+    """
+    for name in ('latency_ms', 'jitter_ms', 'loss'):
+        value = getattr(options, name)
+        if value < 0 or (name == 'loss' and value > 1):
+            raise InputError(
+                f'{value} is out of range',
+                field=f'--{name.replace("_", "-")}',
+                remedy='give a share from 0 to 1' if name == 'loss' else 'give milliseconds >= 0',
+            )
+    return StreamOptions(
+        dtype=options.dtype,
+        latency_ms=options.latency_ms,
+        jitter_ms=options.jitter_ms,
+        loss=options.loss,
+        seed=options.seed,
+    )
+
+
+def choose_scene(dataset: V2XSeqDataset, name: str | None) -> Scene:
+    """Return the scene of that sequence id, or the first one.
+
+    Raises:
+        InputError: There is no such scene, or none at all.
+    """
+    if not dataset.scenes:
+        raise InputError('the dataset holds no scene', path=dataset.root)
+    if name is None:
+        return dataset.scenes[0]
+    scenes = {scene.sequence_id: scene for scene in dataset.scenes}
+    if name not in scenes:
+        near = difflib.get_close_matches(name, scenes, n=1)
+        raise InputError(
+            f"there is no sequence '{name}'",
+            path=dataset.root,
+            field='--scene',
+            remedy=f"did you mean '{near[0]}'?" if near else f'known: {sorted(scenes)}',
+        )
+    return scenes[name]
