@@ -62,21 +62,21 @@ class StreamOptions:
 
 @dataclass(frozen=True, eq=False)
 class RadioEvent:
-    """One message that reached the ego.
+    """One message that reached the ego, or was lost on the way.
 
     Attributes:
         agent_id: Who sent it.
         size: Bytes on the air.
         sent_ns: When it was sent.
-        arrival_ns: When it arrived.
-        outcome: ``accepted`` or the reason of the rejection.
-        instances: How many instances it holds.
+        arrival_ns: When it arrived; None when it was lost.
+        outcome: ``accepted``, ``lost``, or the reason of the rejection.
+        instances: How many instances it holds; 0 when it was not accepted.
     """
 
     agent_id: str
     size: int
     sent_ns: int
-    arrival_ns: int
+    arrival_ns: int | None
     outcome: str
     instances: int
 
@@ -133,6 +133,7 @@ class RadioStream:
         self._on_message = on_message
         self._pending: list[AgentFrame] = []
         self._recent: list[tuple[AgentFrame, AgentResult]] = []
+        self._lost: list[RadioEvent] = []
         self._newest_ns: int | None = None
         self._sequence_id: str | None = None
 
@@ -173,6 +174,7 @@ class RadioStream:
         self.links.clear()
         self._pending.clear()
         self._recent.clear()
+        self._lost.clear()
         self._newest_ns = None
 
     def _sense(self, frame: AgentFrame) -> None:
@@ -189,7 +191,13 @@ class RadioStream:
             o = self.options
             link = LinkModel(o.latency_ms, o.jitter_ms, o.loss, o.seed, name=frame.agent_id)
             self.links[frame.agent_id] = link
-        link.send(encode_message(result.message, self.options.dtype), frame.stamp_ns)
+        data = encode_message(result.message, self.options.dtype)
+        lost_before = link.stats.lost
+        link.send(data, frame.stamp_ns)
+        if link.stats.lost > lost_before:
+            self._lost.append(
+                RadioEvent(frame.agent_id, len(data), frame.stamp_ns, None, 'lost', 0)
+            )
 
     def _moment(self, frame: AgentFrame) -> EgoMoment:
         now_ns = frame.stamp_ns + round(self.options.wait_ms * _NS_PER_MS)
@@ -199,7 +207,8 @@ class RadioStream:
             for delivery in link.receive(now_ns)
         ]
         arrivals.sort(key=lambda item: (item[0].arrival_ns, item[1]))
-        events = []
+        events = [event for event in self._lost if event.sent_ns <= now_ns]
+        self._lost = [event for event in self._lost if event.sent_ns > now_ns]
         for delivery, agent_id in arrivals:
             verdict = self.inbox.receive(delivery.data, now_ns)
             events.append(
