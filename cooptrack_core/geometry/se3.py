@@ -29,8 +29,11 @@ _ORTHOGONALITY_TOLERANCE = 1e-5
 
 
 def wrap_angle(angle: ArrayLike) -> Array:
-    """Wrap angles (rad) into [-pi, pi)."""
-    return np.asarray((np.asarray(angle, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi)
+    """Wrap angles (rad) into [-pi, pi); what is not finite becomes NaN."""
+    with np.errstate(invalid='ignore'):
+        wrapped = (np.asarray(angle, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi
+    # Just below -pi the remainder rounds up to the full turn.
+    return np.where(wrapped >= np.pi, -np.pi, wrapped)
 
 
 def orthogonality_residual(matrix: ArrayLike) -> float:
