@@ -112,6 +112,7 @@ function drawCamera(entry, camera, image, message) {
 
 function drawBoxes(context, camera, scale) {
   const frame = frames[state.index];
+  const placed = [];
   for (const [object, kind] of visibleObjects(frame)) {
     const lines = project(camera.matrix, object.box);
     if (!lines.length) continue;
@@ -133,16 +134,17 @@ function drawBoxes(context, camera, scale) {
     context.stroke();
     context.setLineDash([]);
     if (state.layers.ids && (kind === 'added' || kind === 'cooperative')) {
-      const u = Math.min(...lines.map((line) => Math.min(line[0], line[2])));
-      const v = Math.min(...lines.map((line) => Math.min(line[1], line[3])));
+      const x = Math.min(...lines.map((line) => Math.min(line[0], line[2]))) * scale;
+      const top = Math.min(...lines.map((line) => Math.min(line[1], line[3]))) * scale;
+      const y = -freeLine(placed, x, 3 - top, 2); // upwards
       context.font = '600 11px system-ui, sans-serif';
       context.textAlign = 'left';
       context.lineWidth = 3;
       context.lineJoin = 'round';
       context.strokeStyle = 'rgb(0 0 0 / .7)';
-      context.strokeText(short(object.id, 12), u * scale, v * scale - 3);
+      context.strokeText(short(object.id, 12), x, y);
       context.fillStyle = colour;
-      context.fillText(short(object.id, 12), u * scale, v * scale - 3);
+      context.fillText(short(object.id, 12), x, y);
     }
   }
 }

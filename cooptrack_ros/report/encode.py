@@ -31,6 +31,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.evaluation import Protocol
+from cooptrack_core.evaluation.matching import assign
 from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
 from cooptrack_core.structures import (
     CLASS_NAMES,
@@ -43,10 +45,8 @@ from cooptrack_ros.report.record import ReportAgent, ReportCamera, ReportFrame
 
 Array = NDArray[np.float64]
 
-# A hidden object counts as found by a track of its class within this distance in x and y and
-# with at least this score: the rule of hidden_recall in metrics.json.
-FOUND_DISTANCE = 2.0
-FOUND_SCORE = 0.3
+# The rule of hidden_recall in metrics.json, here for every class.
+_PROTOCOL = Protocol()
 
 
 def json_text(value: Any) -> str:
@@ -100,25 +100,21 @@ def ego_to_image(frame: ReportFrame, camera: ReportCamera, model: CameraModel) -
 def match_objects(
     boxes: Boxes3D, labels: NDArray[np.int64], scores: Array, truth: ObjectLabels
 ) -> NDArray[np.int64]:
-    """Greedy match of tracks to ground truth by descending score, same class, within 2 m.
+    """Pair tracks and ground truth of the same class as the evaluation of hidden cars does.
 
     Returns:
-        (n,) int64 index of the ground-truth object per track, -1 for none.
+        (n,) int64 index of the ground-truth object per track, -1 for none: too low a score, or
+        no object of the class within 2 m left for it.
     """
     matched = np.full(len(boxes), -1, dtype=np.int64)
-    if not len(boxes) or not len(truth):
-        return matched
-    truth_labels = np.array([CLASS_NAMES.index(name) for name in truth.class_names])
-    offset = boxes.centers[:, None, :2] - truth.boxes.centers[None, :, :2]
-    distance = np.linalg.norm(offset, axis=-1)
-    distance[labels[:, None] != truth_labels[None]] = np.inf
-    for i in np.argsort(-scores, kind='stable'):
-        if scores[i] < FOUND_SCORE:
-            break
-        j = int(np.argmin(distance[i]))
-        if distance[i, j] <= FOUND_DISTANCE:
-            matched[i] = j
-            distance[:, j] = np.inf
+    truth_labels = np.array([CLASS_NAMES.index(name) for name in truth.class_names], np.int64)
+    for label in range(len(CLASS_NAMES)):
+        rows = np.flatnonzero((labels == label) & (scores >= _PROTOCOL.output_score))
+        columns = np.flatnonzero(truth_labels == label)
+        offset = boxes.centers[rows, None, :2] - truth.boxes.centers[None, columns, :2]
+        distance = np.asarray(np.linalg.norm(offset, axis=-1))
+        i, j = assign(distance, distance <= _PROTOCOL.hidden_distance)
+        matched[rows[i]] = columns[j]
     return matched
 
 

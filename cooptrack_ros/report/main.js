@@ -229,7 +229,12 @@ function start() {
   }
   const agents = [...agentNumbers.keys()];
   const parts = [`${frames.length} frames`, `${frames[frames.length - 1].time.toFixed(1)} s`,
-    agents.map((id) => short(id, 20) + (agentNumbers.get(id) === 0 ? ' (ego)' : '')).join(' + ')];
+    agents.slice(0, 8).map((id) => short(id, 20) + (agentNumbers.get(id) === 0 ? ' (ego)' : '')).join(' + ')
+      + (agents.length > 8 ? ` + ${agents.length - 8} more` : '')];
+  const [alone, together] = summary.methods.map((name) => summary.metrics?.methods?.[name]?.hidden_recall);
+  if (typeof together === 'number') {
+    parts.push(`hidden recall ${together.toFixed(2)}${typeof alone === 'number' ? `, ego alone ${alone.toFixed(2)}` : ''}`);
+  }
   if (scenes.length > 1) parts.push(`${scenes.length} scenes`);
   if (summary.images_left_out) parts.push(`${summary.images_left_out} images left out to keep the page small`);
   byId('headline').textContent = parts.join(' · ');

@@ -141,6 +141,16 @@ function prepare(canvas) {
   return [context, width, height];
 }
 
+/** The next height at which a label at x covers none of those placed before; remembers it. */
+function freeLine(placed, x, y, most = 6) {
+  for (let tries = 0; tries < most; tries++) {
+    if (!placed.some(([px, py]) => Math.abs(px - x) < 20 && Math.abs(py - y) < 11)) break;
+    y += 11;
+  }
+  placed.push([x, y]);
+  return y;
+}
+
 /** The layers, in the order of their keys 1, 2, ...; chips of the legend and switches at once. */
 const layers = [
   { key: 'truth', hint: 'Labelled objects',

@@ -1,7 +1,15 @@
 // Numbers: the card over the bird's-eye view, charts, tables.
 
 const WINDOW = 1; // seconds over which bytes are counted
-const remoteIds = [...agentNumbers.keys()].filter((id) => agentNumbers.get(id) !== 0);
+// Senders, the busiest first. A peer may make up names: charts and tables show a bounded number.
+const messageCounts = new Map();
+for (const frame of frames) {
+  for (const { agent } of frame.messages) messageCounts.set(agent, (messageCounts.get(agent) ?? 0) + 1);
+}
+const allRemoteIds = [...agentNumbers.keys()].filter((id) => agentNumbers.get(id) !== 0)
+  .sort((a, b) => (messageCounts.get(b) ?? 0) - (messageCounts.get(a) ?? 0));
+const remoteIds = allRemoteIds.slice(0, 20);
+const CHARTED = 5; // as many as there are colours
 
 /** Bytes per second of a sender at each frame: what was sent in the last second; null before a
  *  first second is (almost) over. */
@@ -53,11 +61,13 @@ function drawCounts() {
   } else {
     rows.push(['Remote alone', shown(count.added), 'added']);
   }
-  for (const message of frames[state.index].messages) {
+  for (const message of frames[state.index].messages.slice(0, 6)) {
     const age = message.age === null ? '' : ` · ${message.age.toFixed(0)} ms`;
     rows.push([short(message.agent, 16), message.outcome === 'accepted'
       ? `${bytes(message.bytes)}${age}` : `${short(message.outcome, 20)} · ${bytes(message.bytes)}`]);
   }
+  const more = frames[state.index].messages.length - 6;
+  if (more > 0) rows.push(['more messages', String(more)]);
   definitions(countList, rows);
 }
 
@@ -161,7 +171,7 @@ function nowLine(node, entries) {
 }
 
 function drawCharts() {
-  const rateSeries = remoteIds.map((id) => ({ name: id, colour: agentColour(id), values: rates.get(id) }));
+  const rateSeries = remoteIds.slice(0, CHARTED).map((id) => ({ name: id, colour: agentColour(id), values: rates.get(id) }));
   drawChart(byId('rate'), rateSeries, bytes);
   nowLine(byId('rate-now'), rateSeries.map((one) => [short(one.name, 20),
     one.values[state.index] === null ? '–' : `${bytes(one.values[state.index])}/s`, one.colour]));
@@ -274,6 +284,11 @@ function messagesTable() {
     ? element('table', {}, element('thead', {}, element('tr', {}, ...heads.map((text) => element('th', { text, scope: 'col' })))),
       element('tbody', {}, ...rows.map((row) => element('tr', {}, ...row.map((value) => element('td', { text: String(value) }))))))
     : element('p', { class: 'hint', text: 'No remote agent in this run.' }));
+  const more = allRemoteIds.length - remoteIds.length;
+  if (more > 0) {
+    const count = allRemoteIds.slice(remoteIds.length).reduce((sum, id) => sum + (messageCounts.get(id) ?? 0), 0);
+    byId('messages').append(element('p', { class: 'hint', text: `and ${more} more senders with ${count} messages` }));
+  }
 }
 
 function listTable(id, title, entries) {

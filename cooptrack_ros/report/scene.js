@@ -55,8 +55,9 @@ function drawScene() {
   for (const [object, kind] of shown) drawObject(context, view, frame, object, kind);
   frame.agents.forEach((agent) => drawAgent(context, view, frame, agent));
   if (state.layers.ids) {
-    for (const [object, kind] of shown) {
-      if (kind === 'cooperative' || kind === 'added') drawId(context, view, frame, object, kind);
+    const placed = [];
+    for (const [object, kind] of shown.slice().reverse()) { // what cooperation added keeps its place
+      if (kind === 'cooperative' || kind === 'added') drawId(context, view, frame, object, kind, placed);
     }
   }
   drawScale(context, view, width, height);
@@ -236,10 +237,10 @@ function label(context, text, x, y, colour, align = 'center') {
   context.fillText(text, x, y);
 }
 
-function drawId(context, view, frame, object, kind) {
+function drawId(context, view, frame, object, kind, placed) {
   const points = outline(view, frame, object);
   const x = Math.max(...points.map((p) => p[0])) + (kind === 'added' ? 9 : 3);
-  const y = Math.min(...points.map((p) => p[1])) + 2;
+  const y = freeLine(placed, x, Math.min(...points.map((p) => p[1])) + 2);
   label(context, short(object.id, 12), x, y, state.layers.by_id ? idColour(object.id) : colours[kind], 'left');
 }
 

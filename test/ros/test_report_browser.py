@@ -369,3 +369,37 @@ def test_tracks_of_another_pose_are_moved_into_the_ego_frame_of_the_frame(
     browser.open(path)
     boxes = browser.value('cooptrackReport.frames[0].cooperative.map((track) => track.box)')
     np.testing.assert_allclose(np.array(boxes)[:, :3], tracks.boxes.centers, atol=2e-3)
+
+
+def test_a_missing_image_is_said_and_the_next_one_shown(
+    browser: Browser, tmp_path: Path, run: list[ReportFrame]
+) -> None:
+    lost = replace(run[1], cameras=run[1].cameras[:1])
+    path = write(tmp_path / 'report.html', [run[0], lost, run[2]])
+    browser.open(path)
+    images_drawn(browser, 0)
+    seen = [pixels(browser, '.camera:last-child canvas')]
+    for index in (1, 2):
+        browser.press('ArrowRight')
+        images_drawn(browser, index)
+        seen.append(pixels(browser, '.camera:last-child canvas'))
+    assert len(set(seen)) == 3
+    assert len(seen[1]) < len(seen[0]) / 2  # a dark panel with a line of text
+    assert browser.value('document.documentElement.dataset.error') is None
+
+
+def test_many_made_up_senders_do_not_swamp_the_page(
+    browser: Browser, tmp_path: Path, run: list[ReportFrame]
+) -> None:
+    (genuine,) = run[0].messages
+    flood = tuple(replace(genuine, agent_id=f'x{i}', outcome='unknown_agent') for i in range(300))
+    path = write(
+        tmp_path / 'report.html', [replace(run[0], messages=(genuine, *flood)), *run[1:3]]
+    )
+    browser.open(path)
+    assert browser.value("document.querySelectorAll('#messages tbody tr').length") == 20
+    text = browser.value("document.getElementById('messages').textContent")
+    assert text.endswith('and 281 more senders with 281 messages')
+    assert 'roadside_1' in text
+    assert browser.value("document.querySelectorAll('#rate-now span').length") == 5
+    assert browser.value("document.querySelectorAll('#counts dt').length") <= 13
