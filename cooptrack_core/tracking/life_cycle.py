@@ -46,7 +46,11 @@ class LifeCycle:
 
 
 def advance(
-    queries: QuerySet, config: TrackingConfig, next_id: int, ids_for_background: bool = False
+    queries: QuerySet,
+    config: TrackingConfig,
+    next_id: int,
+    limit: int,
+    ids_for_background: bool = False,
 ) -> LifeCycle:
     """Give ids to new queries and decide which queries live on.
 
@@ -57,6 +61,7 @@ def advance(
         queries: Queries after refinement; ids are -1 for new ones.
         config: Thresholds.
         next_id: First free id.
+        limit: Most tracks to carry; beyond it those of lowest score are dropped.
         ids_for_background: Official behaviour: every new query gets an id, reported or not.
     """
     active = queries.scores > config.score_threshold
@@ -68,6 +73,9 @@ def advance(
     tracked = queries.tracked | (new & active)
     missed = torch.where(active, 0, queries.missed + tracked)
     live = active | (tracked & (missed < config.max_age))
+    if int(live.sum()) > limit:
+        best = torch.where(live, queries.scores, -1.0).topk(limit).indices
+        live = torch.zeros_like(live).index_fill(0, best, True)
     return LifeCycle(
         queries=queries.replace(ids=ids, tracked=tracked, missed=missed),
         output=output,

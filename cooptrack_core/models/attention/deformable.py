@@ -21,6 +21,7 @@ model (temporal, spatial, decoder) are this primitive with different places and 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -104,5 +105,6 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).view(b, q, self.heads, self.points, 2)
         weights = self.attention_weights(query).view(b, q, self.heads, self.points).softmax(-1)
         locations = refs[:, :, None, None] + offsets / offsets.new_tensor((shape[1], shape[0]))
-        v = self.value_proj(value).unflatten(-1, (self.heads, -1))
-        return self.dropout(self.output_proj(sample_and_weigh(v, shape, locations, weights)))
+        v = torch.unflatten(self.value_proj(value), -1, (self.heads, -1))
+        out = self.output_proj(sample_and_weigh(v, shape, locations, weights))
+        return cast(Tensor, self.dropout(out))

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,11 +61,13 @@ class MultiheadAttention(nn.Module):
         if key.shape[1] == 1 and blocked is None:
             # Softmax over one key is 1, so the value passes; query and key cannot matter.
             v = F.linear(value, self.in_proj_weight[2 * dims :], self.in_proj_bias[2 * dims :])
-            return self.dropout(self.out_proj(v.expand_as(query)))
+            return cast(Tensor, self.dropout(self.out_proj(v.expand_as(query))))
         wq, wk, wv = self.in_proj_weight.chunk(3)
         bq, bk, bv = self.in_proj_bias.chunk(3)
         q, k, v = (
-            F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, n, d)
+            torch.unflatten(F.linear(x, w, b), -1, (self.heads, -1)).transpose(
+                1, 2
+            )  # (B, heads, n, d)
             for x, w, b in ((query, wq, bq), (key, wk, bk), (value, wv, bv))
         )
         out = F.scaled_dot_product_attention(
@@ -73,4 +77,4 @@ class MultiheadAttention(nn.Module):
             attn_mask=None if blocked is None else ~blocked,
             dropout_p=self.attention_dropout if self.training else 0.0,
         )
-        return self.dropout(self.out_proj(out.transpose(1, 2).flatten(2)))
+        return cast(Tensor, self.dropout(self.out_proj(out.transpose(1, 2).flatten(2))))

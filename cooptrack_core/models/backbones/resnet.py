@@ -20,6 +20,7 @@ Source: He et al., 2016; stride in the 3 x 3 convolution as in torchvision.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -61,7 +62,7 @@ class BasicBlock(_Shortcut):
         """(B, C, H, W) to (B, C', H / stride, W / stride)."""
         out = _norm_relu(self.conv1(x), self.bn1)
         out = self.bn2(self.conv2(out)) + self._shortcut(x)
-        return out.relu()
+        return torch.relu(out)
 
 
 class Bottleneck(_Shortcut):
@@ -85,7 +86,7 @@ class Bottleneck(_Shortcut):
         out = _norm_relu(self.conv1(x), self.bn1)
         out = _norm_relu(self.conv2(out), self.bn2)
         out = self.bn3(self.conv3(out)) + self._shortcut(x)
-        return out.relu()
+        return torch.relu(out)
 
 
 class ResNet(nn.Module):

@@ -20,6 +20,8 @@ One pseudo camera instead of the official six: the other five never receive a qu
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -82,13 +84,16 @@ class TemporalSelfAttention(nn.Module):
         both = torch.cat([seen, query + position], -1)  # (B, G, 2D)
         offsets = self.sampling_offsets(both).view(b, g, h, 2, p, 2)
         weights = self.attention_weights(both).view(b, g, h, 2, p).softmax(-1)
-        value = self.value_proj(queues.flatten(0, 1)).unflatten(-1, (h, -1))  # (2B, G, h, d)
+        value = torch.unflatten(
+            self.value_proj(queues.flatten(0, 1)), -1, (h, -1)
+        )  # (2B, G, h, d)
         offsets = offsets.permute(0, 3, 1, 2, 4, 5).flatten(0, 1)  # (2B, G, h, p, 2)
         weights = weights.permute(0, 3, 1, 2, 4).flatten(0, 1)
         cells = offsets.new_tensor((shape[1], shape[0]))
         locations = refs.flatten(0, 1)[:, :, None, None] + offsets / cells
-        out = sample_and_weigh(value, shape, locations, weights).unflatten(0, (b, 2)).mean(1)
-        return query + self.dropout(self.output_proj(out))
+        out = sample_and_weigh(value, shape, locations, weights)
+        out = torch.unflatten(out, 0, (b, 2)).mean(1)
+        return cast(Tensor, query + self.dropout(self.output_proj(out)))
 
 
 class SpatialCrossAttention(nn.Module):
@@ -124,7 +129,7 @@ class SpatialCrossAttention(nn.Module):
         offsets = self.sampling_offsets(q).view(b, v, self.heads, self.points, 2)
         weights = self.attention_weights(q).view(b, v, self.heads, self.points).softmax(-1)
         value = self.value_proj(image.flatten(3).transpose(2, 3))  # (B, K, h w, D)
-        value = value.unflatten(-1, (self.heads, -1)).flatten(0, 1)
+        value = torch.unflatten(value, -1, (self.heads, -1)).flatten(0, 1)
         # Point p belongs to pillar height p modulo P.
         refs = places.repeat(1, 1, 1, self.points // self.pillars, 1)[:, :, :, None]
         locations = refs + (offsets / offsets.new_tensor((columns, rows)))[:, None]
@@ -132,10 +137,10 @@ class SpatialCrossAttention(nn.Module):
         seen = sample_and_weigh(
             value, (rows, columns), locations.flatten(0, 1), every.flatten(0, 1)
         )
-        seen = seen.unflatten(0, (b, k)) * visible[..., None]
+        seen = torch.unflatten(seen, 0, (b, k)) * visible[..., None]
         mean = seen.sum(1) / visible.sum(1).clamp(min=1)[..., None]  # (B, V, D)
         slots = torch.zeros_like(query).index_copy(1, cells, mean.to(query.dtype))
-        return query + self.dropout(self.output_proj(slots))
+        return cast(Tensor, query + self.dropout(self.output_proj(slots)))
 
 
 class EncoderLayer(nn.Module):

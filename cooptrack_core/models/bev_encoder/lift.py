@@ -43,7 +43,7 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, rows, columns) to the same."""
         out = self.norm1(self.conv1(x)).relu()
-        return (x + self.norm2(self.conv2(out))).relu()
+        return torch.relu(x + self.norm2(self.conv2(out)))
 
 
 class LiftEncoder(nn.Module):
@@ -99,12 +99,14 @@ class LiftEncoder(nn.Module):
         """
         shape = (self.grid.rows, self.grid.columns)
         lifted = self._lift(image, agent_to_image)  # (B, G, D)
-        now = (lifted + self.cells).transpose(1, 2).unflatten(2, shape)  # (B, D, rows, columns)
+        now = torch.unflatten(
+            (lifted + self.cells).transpose(1, 2), 2, shape
+        )  # (B, D, rows, columns)
         if previous is None:
             before = torch.zeros_like(now)
         else:
             before = warp(previous, self.grid, motion.prev_T_current)
-            before = before.transpose(1, 2).unflatten(2, shape)
+            before = torch.unflatten(before.transpose(1, 2), 2, shape)
         x = now + self.memory(torch.cat([now, before], 1))
         out: Tensor = self.blocks(x)
         return out.flatten(2).transpose(1, 2)
@@ -118,9 +120,9 @@ class LiftEncoder(nn.Module):
         grid = (2 * places - 1).clamp(-2, 2).flatten(0, 1)
         samples = F.grid_sample(image.flatten(0, 1), grid, align_corners=False)  # (B K, D, V, P)
         samples = samples.permute(0, 2, 3, 1) * inside.flatten(0, 1)[..., None]
-        samples = samples.unflatten(0, (batch, cameras)).sum(1)  # (B, V, P, D)
+        samples = torch.unflatten(samples, 0, (batch, cameras)).sum(1)  # (B, V, P, D)
         samples = samples / inside.sum(1).clamp(min=1)[..., None]
         seen = inside.any(-1).any(1)  # (B, V)
         features = self.norm(self.lift(samples.flatten(2))) * seen[..., None]
         empty = features.new_zeros(batch, len(self.points), dims)
-        return empty.index_copy(1, cells, features)
+        return torch.index_copy(empty, 1, cells, features)

@@ -99,7 +99,7 @@ def warp(bev: Tensor, grid: BevGrid, prev_T_current: Tensor, translate: bool = T
         places = places + prev_T_current[:, None, None, :2, 3]
     low = places.new_tensor((grid.x_min, grid.y_min))
     extent = places.new_tensor((grid.x_max - grid.x_min, grid.y_max - grid.y_min))
-    maps = bev.transpose(1, 2).unflatten(2, (grid.rows, grid.columns))
+    maps = torch.unflatten(bev.transpose(1, 2), 2, (grid.rows, grid.columns))
     sampled = F.grid_sample(maps, 2 * (places - low) / extent - 1, align_corners=False)
     return sampled.flatten(2).transpose(1, 2)
 
@@ -128,7 +128,7 @@ def rotate_about_cell_100(bev: Tensor, grid: BevGrid, degrees: Tensor) -> Tensor
     source_x = c * (x - centre_x) + s * (y - centre_y) + centre_x
     source_y = -s * (x - centre_x) + c * (y - centre_y) + centre_y
     places = torch.stack([source_x / (columns / 2), source_y / (rows / 2)], -1)
-    maps = bev.transpose(1, 2).unflatten(2, (rows, columns))
+    maps = torch.unflatten(bev.transpose(1, 2), 2, (rows, columns))
     turned = F.grid_sample(maps, places, mode='nearest', align_corners=False)
     return turned.flatten(2).transpose(1, 2)
 

@@ -76,6 +76,7 @@ def refine(
     Returns:
         New reference points (..., 3) and box codes (..., 10).
     """
+    raw = raw.to(refs.dtype)  # boxes stay in full precision under autocast
     move = torch.stack([raw[..., i] for i in CENTRE], -1)
     new = (move * step + inverse_sigmoid(refs)).sigmoid()
     centre = denormalise(new, range_)

@@ -108,7 +108,7 @@ class CrossAgentAlignment(nn.Module):
 
     def _move(self, name: str, x: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
         """out(in(x) R^T + t + x) for (m, D) features of one stream."""
-        blocks = self.inputs[name](x).unflatten(-1, (-1, self.block))  # (m, D / b, b)
+        blocks = torch.unflatten(self.inputs[name](x), -1, (-1, self.block))  # (m, D / b, b)
         turned = torch.einsum('mkj,kij->mki', blocks, rotation).flatten(1)
         return cast(Tensor, self.outputs[name](turned + translation + x))
 

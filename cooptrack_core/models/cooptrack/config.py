@@ -91,6 +91,9 @@ class DecoderConfig:
         queries: Number of queries per frame, carried tracks included.
         centre_step: Factor on the centre update in logit space.
         zero_start: Last regression layer starts at zero, so boxes start at their reference.
+        start_area: x_min, y_min, z_min, x_max, y_max, z_max, metres: where learnt reference
+            points start, evenly spread; None spreads them over the whole range at random.
+        start_wedge: Half angle about +x inside which they start, rad; None for no limit.
     """
 
     queries: int = 900
@@ -100,6 +103,8 @@ class DecoderConfig:
     ffn: int = 512
     centre_step: float = 1.0
     zero_start: bool = False
+    start_area: tuple[float, float, float, float, float, float] | None = None
+    start_wedge: float | None = None
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ def r50(
         bev=BevConfig(
             grid=BevGrid(x - 51.2, -51.2, x + 51.2, 51.2, columns=50, rows=50),
             # Four values from 0.5 to 7.5 of the 8 m high range.
-            pillar_heights=tuple(-5.0 + 0.5 + i * 7.0 / 3 for i in range(4)),
+            pillar_heights=tuple(-4.5 + i * 7.0 / 3 for i in range(4)),
         ),
         motion=None if detection else MotionConfig(),
         reasoning=None if detection else ReasoningConfig(),

@@ -158,5 +158,5 @@ class Decoder(nn.Module):
             moved, boxes = box_code.refine(to_box(x), refs, self.range, self.step)
             outputs.append((x, to_logits(x), boxes, refs))
             refs = moved.detach()
-        stacked = [torch.stack(parts) for parts in zip(*outputs, strict=True)]
-        return DecoderOutputs(*stacked, last_refs=refs)
+        feats, logits, boxes, starts = (torch.stack(p) for p in zip(*outputs, strict=True))
+        return DecoderOutputs(feats, logits, boxes, starts, last_refs=refs)

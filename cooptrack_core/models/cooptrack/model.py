@@ -50,7 +50,12 @@ from cooptrack_core.models.cooptrack.interface import (
     TrackMemory,
 )
 from cooptrack_core.models.cooptrack.mdfe import MotionFeatures
-from cooptrack_core.models.cooptrack.queries import LearntQueries, choose_learnt, propagate
+from cooptrack_core.models.cooptrack.queries import (
+    LearntQueries,
+    choose_learnt,
+    propagate,
+    start_references,
+)
 from cooptrack_core.models.cooptrack.reasoning import SpatialTemporalReasoning
 from cooptrack_core.models.cooptrack.refine import RefineHeads
 from cooptrack_core.models.cooptrack.unused import UnusedWeights
@@ -161,7 +166,8 @@ class CoopTrack(nn.Module):
         )
         encoder = BevFormerEncoder if config.bev.encoder == 'bevformer' else LiftEncoder
         self.bev_encoder = encoder(dims, config.bev, image_size, config.dropout, config.quirks)
-        self.learnt = LearntQueries(config.decoder.queries, dims)
+        start = start_references(config.decoder, config.range)
+        self.learnt = LearntQueries(config.decoder.queries, dims, start)
         self.decoder = Decoder(
             dims,
             config.decoder,
@@ -201,12 +207,12 @@ class CoopTrack(nn.Module):
             previous: (B, G, D) previous BEV map, or None.
             motion: Ego motion since then; None for none.
         """
-        batch = images.shape[0]
+        batch, cameras = images.shape[:2]
         stages = self.backbone(images.flatten(0, 1))
-        image = self.neck(stages).unflatten(0, (batch, -1))  # (B, K, D, h, w)
+        image = torch.unflatten(self.neck(stages), 0, (batch, cameras))  # (B, K, D, h, w)
         motion = motion or EgoMotion.none(batch, image)
         bev = self.bev_encoder(image, agent_to_image, previous, motion)
-        return DenseFeatures(stages[-1].unflatten(0, (batch, -1)), image, bev)
+        return DenseFeatures(torch.unflatten(stages[-1], 0, (batch, cameras)), image, bev)
 
     def decode(
         self,
@@ -263,7 +269,8 @@ class CoopTrack(nn.Module):
         outputs = self.step(frame, memory, remotes, matching)
         tracking, q = self.config.tracking, self.config.quirks
         first_id = 1 if memory is None or outputs.reset else memory.next_id
-        life = life_cycle.advance(outputs.queries, tracking, first_id, q.ids_for_background)
+        limit = self.config.decoder.queries
+        life = life_cycle.advance(outputs.queries, tracking, first_id, limit, q.ids_for_background)
         outputs = dataclasses.replace(
             outputs, queries=life.queries, output=life.output, live=life.live
         )
@@ -280,7 +287,10 @@ class CoopTrack(nn.Module):
         """Process one frame without the life cycle: a trainer assigns ids and survivors itself.
 
         Args:
-            frame: As ``forward``, likewise memory, remotes and matching.
+            frame: Images and pose.
+            memory: Of the previous frame; None starts anew.
+            remotes: Decoded messages, at most one per remote agent.
+            matching: ``learned`` or ``rule``; None takes the configuration's.
             dense: Features of this frame (B = 1) that were computed already.
         """
         if memory is not None and not self.continues(frame, memory):

@@ -40,7 +40,7 @@ def frame(
     l2g_r_mat: ArrayLike | Tensor,
     l2g_t: ArrayLike | Tensor,
     timestamp: float,
-    scene_token: str = 'scene',
+    scene_token: str = 'scene',  # noqa: S107 - a scene's name, not a secret
 ) -> FrameInputs:
     """Build the inputs of one frame.
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.config import DecoderConfig
 from cooptrack_core.models.cooptrack.interface import QuerySet
 
 
@@ -52,23 +53,26 @@ class LearntQueries(nn.Module):
     Args:
         count: Number of queries N.
         dims: Embedding size D.
+        start: (N, 3) normalised reference points to start from; None for random ones.
     """
 
-    def __init__(self, count: int, dims: int) -> None:
+    def __init__(self, count: int, dims: int, start: Tensor | None = None) -> None:
         super().__init__()
         self.refs = nn.Embedding(count, 3)
         self.feats = nn.Embedding(count, dims)
         half = dims // 2
-        self.half = half
+        self.code_dims = half
         self.position_mlp = nn.Sequential(
             nn.Linear(3 * half, dims), nn.ReLU(), nn.Linear(dims, dims)
         )
         nn.init.uniform_(self.refs.weight)
+        if start is not None:
+            self.refs.weight.data.copy_(start)
         nn.init.zeros_(self.feats.weight)
 
     def embed(self, refs: Tensor) -> Tensor:
         """Positional embedding (..., D) of reference points (..., 3) in [0, 1]."""
-        codes = sinusoid(refs, self.half)  # (..., 3, half)
+        codes = sinusoid(refs, self.code_dims)  # (..., 3, half)
         yxz = torch.cat([codes[..., 1, :], codes[..., 0, :], codes[..., 2, :]], -1)
         return cast(Tensor, self.position_mlp(yxz))
 
@@ -94,6 +98,25 @@ class LearntQueries(nn.Module):
             hist_padding=torch.ones(n, history, dtype=torch.bool, device=feats.device),
             remote_bits=number,
         )
+
+
+def start_references(config: DecoderConfig, range_: PerceptionRange) -> Tensor | None:
+    """Evenly spread start (N, 3) of the learnt reference points, normalised; None for random.
+
+    A low-discrepancy sequence (Roberts' R3) over the start area, cut to the wedge.
+    """
+    if config.start_area is None:
+        return None
+    ratio = 1.22074408460575947536  # the real root of x^4 = x + 1
+    step = torch.tensor([ratio**-1, ratio**-2, ratio**-3], dtype=torch.float64)
+    area = torch.tensor(config.start_area, dtype=torch.float64)
+    unit = (0.5 + torch.arange(100 * config.queries)[:, None] * step) % 1
+    points = area[:3] + unit * (area[3:] - area[:3])
+    if config.start_wedge is not None:
+        points = points[torch.atan2(points[:, 1], points[:, 0]).abs() < config.start_wedge]
+    if len(points) < config.queries:
+        raise ValueError('the start wedge leaves hardly anything of the start area')
+    return box_code.normalise(points[: config.queries], range_).float()
 
 
 def choose_learnt(learnt_refs: Tensor, live_refs: Tensor, random: bool) -> Tensor:
