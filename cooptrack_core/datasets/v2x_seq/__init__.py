@@ -25,15 +25,17 @@ Example:
 
 from cooptrack_core.datasets.v2x_seq.calibration import RawCalibration
 from cooptrack_core.datasets.v2x_seq.dair import DairPair, read_dair_pair, read_dair_pairs
-from cooptrack_core.datasets.v2x_seq.dataset import Scene, V2XSeqDataset
+from cooptrack_core.datasets.v2x_seq.dataset import V2XSeqDataset
 from cooptrack_core.datasets.v2x_seq.labels import is_ego_box
-from cooptrack_core.datasets.v2x_seq.layout import AgentInfo, FramePair, FrameRecord
+from cooptrack_core.datasets.v2x_seq.layout import EGO_ID, AgentInfo, FramePair, FrameRecord
 from cooptrack_core.datasets.v2x_seq.objects import CLASS_MAP, LabelCorrections
 from cooptrack_core.datasets.v2x_seq.official import OfficialView, official_view
+from cooptrack_core.datasets.v2x_seq.scene import Scene
 from cooptrack_core.datasets.v2x_seq.visibility import ObjectVisibility
 
 __all__ = [
     'CLASS_MAP',
+    'EGO_ID',
     'AgentInfo',
     'DairPair',
     'FramePair',

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.datasets.v2x_seq.dataset import Scene
 from cooptrack_core.datasets.v2x_seq.layout import EGO_ID, FramePair
+from cooptrack_core.datasets.v2x_seq.scene import Scene
 
 Array = NDArray[np.float64]
 

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +41,16 @@ class ObjectVisibility:
     lidar_hits: dict[str, NDArray[np.int64]]
 
 
-def read_visibility(path: Path) -> ObjectVisibility | None:
+def read_visibility(path: Path, agent_ids: Sequence[str]) -> ObjectVisibility | None:
     """Read ``cooperative/visibility/{ego frame}.json``; None where there is none (real data).
 
     Its format: ``{"objects": [{"track_id": 7, "agents": {"vehicle": {"pixels": 120,
     "lidar_hits": 4}, …}}, …]}``; an agent that an object does not name sees nothing of it.
+    Further keys (the simulator writes speed and more) are for other readers.
+
+    Args:
+        path: The file.
+        agent_ids: The agents of the dataset.
 
     Raises:
         InputError: The file is malformed.
@@ -57,7 +63,6 @@ def read_visibility(path: Path) -> ObjectVisibility | None:
         raise content.error('objects', 'expected a list', 'simulate the scene again')
     rows = [Record.of(row, path, f'objects[{i}]') for i, row in enumerate(listed)]
     seen = [row.record('agents') for row in rows]
-    agent_ids = sorted({agent_id for agents in seen for agent_id in agents.values})
 
     def column(key: str, agent_id: str) -> NDArray[np.int64]:
         return np.array(
