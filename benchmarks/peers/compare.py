@@ -237,7 +237,11 @@ def freeze(path: Path, names: list[str], seed: int) -> None:
             for c in CLASS_NAMES
         }
         print(f'  {name}', flush=True)
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n', encoding='utf-8')
+    cases = content.pop('cases')
+    head = json.dumps(content, indent=1)[:-2]
+    lines = [f'  {json.dumps(n)}: {json.dumps(c, allow_nan=False)}' for n, c in cases.items()]
+    text = head + ',\n "cases": {\n' + ',\n'.join(lines) + '\n }\n}\n'
+    path.write_text(text, encoding='utf-8')
     print(f'written: {path}')
 
 

@@ -98,7 +98,14 @@ RECIPES = {
     'irregular times': Recipe(random_stamps=True, gap=0.4, detect=0.5),
     'large world coordinates': Recipe(origin=4321.0, gap=0.3),
     'perfect': Recipe(
-        noise=0.0, detect=1.0, false_tracks=0, swap=0.0, rename=0.0, gap=0.0, grid=1 / 64
+        objects=30,
+        noise=0.0,
+        detect=1.0,
+        false_tracks=0,
+        swap=0.0,
+        rename=0.0,
+        gap=0.0,
+        grid=1 / 64,
     ),
     'one object': Recipe(scenes=1, objects=1, frames=5, false_tracks=0),
     'benchmark': Recipe(scenes=10, frames=100, objects=30, gap=0.02, swap=0.02, rename=0.002),
