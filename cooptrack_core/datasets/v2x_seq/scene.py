@@ -155,12 +155,8 @@ class Scene:
         correction = SE3(np.eye(3), shift)
         return replace(
             frame,
-            world_SE3_agent=SE3(
-                frame.world_SE3_agent.rotation, frame.world_SE3_agent.translation + shift
-            ),
-            world_SE3_body=SE3(
-                frame.world_SE3_body.rotation, frame.world_SE3_body.translation + shift
-            ),
+            world_SE3_agent=correction @ frame.world_SE3_agent,
+            world_SE3_body=correction @ frame.world_SE3_body,
         )
 
     def camera(self, agent_id: str, frame_id: str) -> CameraModel:
