@@ -22,11 +22,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.simulation.shapes import Floats, Mesh, box, cylinder, join, loft, make_mesh, rod
+from cooptrack_core.simulation.shapes import (
+    Floats,
+    Mesh,
+    box,
+    cylinder,
+    disc,
+    join,
+    loft,
+    make_mesh,
+    rod,
+)
 
 Rng = np.random.Generator
 
@@ -75,15 +86,26 @@ def _pick(rng: Rng, options: Sequence[tuple[float, float, float]], jitter: float
     )
 
 
+@lru_cache(maxsize=64)
+def _wheel(radius: float, width: float) -> Mesh:
+    """A wheel whose outer disc lies at y = 0 and whose tyre reaches to y = -width."""
+    angle = 2 * np.pi * np.arange(8) / 8
+    ring = np.stack([np.cos(angle), np.zeros(8), np.sin(angle)], 1)
+    inner = radius * ring - [0, width, 0]
+    outer = radius * ring
+    tread = np.stack(
+        [inner, np.roll(inner, -1, 0), np.roll(outer, -1, 0), outer], 1
+    )
+    tyre = np.concatenate([tread, disc([0, 0, 0], outer)])
+    hub = disc([0, 0.012, 0], 0.6 * radius * ring)
+    return join([make_mesh(tyre, RUBBER), make_mesh(hub, HUB, gloss=0.1)])
+
+
 def _wheels(xs: Sequence[float], half_width: float, radius: float, width: float = 0.22) -> Mesh:
-    parts = []
-    for x in xs:
-        for side in (-1.0, 1.0):
-            outer, inner = side * half_width, side * (half_width - width)
-            tyre = cylinder([x, inner, radius], [x, outer, radius], radius)
-            hub = cylinder([x, outer, radius], [x, outer + side * 0.012, radius], 0.6 * radius, 8)
-            parts += [make_mesh(tyre, RUBBER), make_mesh(hub, HUB, gloss=0.1)]
-    return join(parts)
+    wheel = _wheel(radius, width)
+    left = [wheel.posed(x, half_width, 0.0, radius) for x in xs]
+    right = [wheel.posed(x, -half_width, np.pi, radius) for x in xs]
+    return join([*left, *right])
 
 
 def _face(length: float, width: float, lamp_z: float, bumper_z: float, grille: float) -> Mesh:

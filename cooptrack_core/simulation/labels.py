@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
+from cooptrack_core.geometry import SE3, CameraModel
 from cooptrack_core.simulation.presets import LabelConfig
-from cooptrack_core.simulation.scene import Capture, RoadUser
+from cooptrack_core.simulation.scene import Capture, RoadUser, boxes_of
 
 Array = NDArray[np.float64]
 _REACH = 120.0
@@ -64,17 +64,6 @@ class Sighting:
     def enough(self, config: LabelConfig) -> bool:
         """Whether the agent labels the object."""
         return self.pixels >= config.min_pixels or self.lidar_hits >= config.min_lidar_hits
-
-
-def boxes_of(users: Sequence[RoadUser]) -> Boxes3D:
-    """Boxes of road users in the site frame."""
-    n = len(users)
-    return Boxes3D(
-        np.array([u.center for u in users]).reshape(n, 3),
-        np.array([u.size for u in users]).reshape(n, 3),
-        np.array([u.yaw for u in users]),
-        np.array([[u.speed * np.cos(u.yaw), u.speed * np.sin(u.yaw)] for u in users]).reshape(n, 2),
-    )
 
 
 def sightings(capture: Capture) -> dict[int, Sighting]:

@@ -21,6 +21,7 @@ keeps to the right.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,9 +55,21 @@ class Path:
     def at(self, s: Array | float) -> Array:
         """Points (..., 2) at arc lengths; beyond the ends the line goes on straight."""
         arc = np.asarray(s, np.float64) / _STEP
-        low = np.clip(np.floor(arc).astype(np.int64), 0, len(self.points) - 2)
+        low = np.minimum(np.maximum(arc.astype(np.int64), 0), len(self.points) - 2)
         share = (arc - low)[..., None]
         return np.asarray(self.points[low] * (1 - share) + self.points[low + 1] * share)
+
+    def place(self, s: float) -> tuple[float, float]:
+        """The point at one arc length; as ``at``, but quick for a single number."""
+        arc = s / _STEP
+        low = min(max(int(arc), 0), len(self.points) - 2)
+        share = arc - low
+        (x0, y0), (x1, y1) = self._listed[low], self._listed[low + 1]
+        return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
+
+    @cached_property
+    def _listed(self) -> list[tuple[float, float]]:
+        return [(x, y) for x, y in self.points.tolist()]
 
     def heading(self, s: Array | float) -> Array:
         """Heading (...) at arc lengths, rad."""

@@ -16,20 +16,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.geometry import SE3
+from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_core.simulation.agents import Agent, pole_spots, roadside_agent, vehicle_agent
 from cooptrack_core.simulation.camera import Picture, take_picture
 from cooptrack_core.simulation.layout import Layout, make_layout
 from cooptrack_core.simulation.lidar import Cloud, scan
 from cooptrack_core.simulation.light import Light, make_light
 from cooptrack_core.simulation.presets import Preset
-from cooptrack_core.simulation.raycast import STATIC, Geometry
+from cooptrack_core.simulation.raycast import STATIC, Geometry, Layer
 from cooptrack_core.simulation.scenery import make_scenery, sensor_pole
 from cooptrack_core.simulation.shapes import Mesh, join
 from cooptrack_core.simulation.textures import Texture, paint_ground
@@ -107,7 +107,11 @@ class SceneSimulation:
             if a.actor is None
         ]
         scenery = make_scenery(self.layout, rng, buildings=preset.buildings)
-        self.scenery: Mesh = join([scenery, *poles])
+        parts = [(STATIC, join([scenery, *poles]))]
+        for actor in self.actors:
+            if actor.parked:
+                parts.append((actor.track_id, actor.body.poses[0].posed(*actor.pose(actor.s))))
+        self._standing = Layer(parts)
         self.ground: Texture = paint_ground(self.layout, rng, preset.camera.ground_texel)
         origin = np.array([*rng.uniform(-800, 800, 2), rng.uniform(10, 40)])
         turn = rng.uniform(-np.pi, np.pi)
@@ -171,32 +175,30 @@ class SceneSimulation:
         body, pose = agent.site_SE3_body(step), agent.site_SE3_agent(step)
         if body is None or pose is None:
             raise RuntimeError(f'{agent.agent_id} is not on the road at step {step}')
+        users = [
+            u for u in self.road_users(step)
+            if agent.actor is None or u.track_id != agent.actor.track_id
+        ]  # fmt: skip
         picture = take_picture(
             geometry, self.ground, self.light, agent.lens, pose @ agent.agent_SE3_camera, rng,
-            noise=self.preset.camera.noise,
+            noise=self.preset.camera.noise, near_moving=self._may_hit(agent, pose, users),
         )  # fmt: skip
         cloud = scan(
             geometry, agent.pattern, agent.lidar_origin, pose, self.preset.lidar.range, rng
         )
-        users = self.road_users(step)
-        own_id = agent.actor.track_id if agent.actor else None
-        return Capture(
-            agent,
-            self._start_us + offset_us,
-            body,
-            pose,
-            tuple(u for u in users if u.track_id != own_id),
-            next((u for u in users if u.track_id == own_id), None),
-            picture,
-            cloud,
-        )
+        own = None
+        if agent.actor is not None:
+            everybody = self.road_users(step)
+            own = next(u for u in everybody if u.track_id == agent.actor.track_id)
+        stamp = self._start_us + offset_us
+        return Capture(agent, stamp, body, pose, tuple(users), own, picture, cloud)
 
     def _geometry(self, step: float, agent: Agent) -> Geometry:
         """All surfaces at an instant, without the vehicle that carries the agent."""
-        parts: list[tuple[int, Mesh]] = [(STATIC, self.scenery)]
+        parts: list[tuple[int, Mesh]] = []
         for actor in self.actors:
             state = actor.state_at(step)
-            if state is None or actor is agent.actor:
+            if state is None or actor is agent.actor or actor.parked:
                 continue
             x, y, yaw, _ = state
             poses = actor.body.poses
@@ -204,4 +206,35 @@ class SceneSimulation:
             s = actor.record[min(max(k, 0), len(actor.record) - 1)][0]
             mesh = poses[int(s / actor.body.stride * len(poses)) % len(poses)]
             parts.append((actor.track_id, mesh.posed(x, y, yaw)))
-        return Geometry(parts)
+        return Geometry(self._standing, Layer(parts))
+
+    def _may_hit(self, agent: Agent, pose: SE3, users: list[RoadUser]) -> NDArray[np.bool_]:
+        """(h * w,) pixels that may show a moving road user: generous rectangles around them."""
+        w, h = agent.camera.width, agent.camera.height
+        mask = np.zeros((h, w), bool)
+        parked = {a.track_id for a in self.actors if a.parked}
+        moving = [u for u in users if u.track_id not in parked]
+        # Mirrors and handlebars stick out of the boxes.
+        boxes = boxes_of(moving, margin=0.35).transformed(pose.inverse())
+        for corners in boxes.corners():
+            pixels, depth = agent.camera.project(corners)
+            if depth.max() < 0.0:
+                continue
+            if depth.min() < 0.2:
+                mask[:] = True
+                break
+            u0, v0 = np.clip(np.floor(pixels.min(0)) - 1, 0, (w, h)).astype(int)
+            u1, v1 = np.clip(np.ceil(pixels.max(0)) + 2, 0, (w, h)).astype(int)
+            mask[v0:v1, u0:u1] = True
+        return mask.ravel()
+
+
+def boxes_of(users: Sequence[RoadUser], margin: float = 0.0) -> Boxes3D:
+    """Boxes of road users in the site frame, grown by ``margin`` metres on every side."""
+    n = len(users)
+    return Boxes3D(
+        np.array([u.center for u in users]).reshape(n, 3),
+        np.array([u.size for u in users]).reshape(n, 3) + 2 * margin,
+        np.array([u.yaw for u in users]),
+        np.array([[u.speed * np.cos(u.yaw), u.speed * np.sin(u.yaw)] for u in users]).reshape(n, 2),
+    )

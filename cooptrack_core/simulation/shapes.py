@@ -111,13 +111,20 @@ def box(center: ArrayLike, size: ArrayLike, *, yaw: float = 0.0) -> Floats:
     return prism(low, high)
 
 
+def _across(way: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two unit vectors across a direction and each other (spelt out: np.cross is slow)."""
+    dx, dy, dz = (way / np.sqrt(way @ way)).tolist()
+    u = (dy, -dx, 0.0) if abs(dz) < 0.9 else (0.0, dz, -dy)
+    size = (u[0] ** 2 + u[1] ** 2 + u[2] ** 2) ** 0.5
+    ux, uy, uz = u[0] / size, u[1] / size, u[2] / size
+    v = (dy * uz - dz * uy, dz * ux - dx * uz, dx * uy - dy * ux)
+    return np.array([ux, uy, uz]), np.array(v)
+
+
 def rod(start: ArrayLike, end: ArrayLike, thickness: float) -> Floats:
     """A square bar between two points."""
     a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    d = (b - a) / np.linalg.norm(b - a)
-    side = np.cross(d, [0.0, 0.0, 1.0] if abs(d[2]) < 0.9 else [1.0, 0.0, 0.0])
-    side *= thickness / 2 / np.linalg.norm(side)
-    up = np.cross(side, d)
+    side, up = (axis * (thickness / 2) for axis in _across(b - a))
     ring = np.array([side + up, -side + up, -side - up, side - up])
     return prism(a + ring, b + ring)
 
@@ -125,10 +132,7 @@ def rod(start: ArrayLike, end: ArrayLike, thickness: float) -> Floats:
 def cylinder(start: ArrayLike, end: ArrayLike, radius: float, sides: int = 10) -> Floats:
     """The shell and both discs of a cylinder between two points; ``sides`` is even."""
     a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    d = (b - a) / np.linalg.norm(b - a)
-    u = np.cross(d, [0.0, 0.0, 1.0] if abs(d[2]) < 0.9 else [1.0, 0.0, 0.0])
-    u /= np.linalg.norm(u)
-    v = np.cross(d, u)
+    u, v = _across(b - a)
     angle = 2 * np.pi * np.arange(sides) / sides
     ring = radius * (np.cos(angle)[:, None] * u + np.sin(angle)[:, None] * v)
     following = np.roll(ring, -1, axis=0)

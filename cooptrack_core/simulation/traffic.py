@@ -21,6 +21,7 @@ A last check refuses every move that would make two bodies overlap.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,11 +81,10 @@ class Actor:
     def pose(self, s: float) -> tuple[float, float, float]:
         """x, y, yaw at arc length ``s``: the axles ride on the line."""
         reach = 0.3 * float(self.body.size[0])
-        rear, front = self.path.at(np.array([s - reach, s + reach]))
-        d = front - rear
-        yaw = float(np.arctan2(d[1], d[0]))
-        x, y = (rear + front) / 2
-        return float(x - self.aside * np.sin(yaw)), float(y + self.aside * np.cos(yaw)), yaw
+        (x0, y0), (x1, y1) = self.path.place(s - reach), self.path.place(s + reach)
+        yaw = math.atan2(y1 - y0, x1 - x0)
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        return x - self.aside * math.sin(yaw), y + self.aside * math.cos(yaw), yaw
 
     def state_at(self, step: float) -> tuple[float, float, float, float] | None:
         """x, y, yaw, speed at a fractional step; None when it is not there."""
