@@ -45,6 +45,9 @@ class Terminal:
         """Open the terminal; see the class."""
         self.quiet = quiet
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        if not self.console.is_terminal:
+            # A log has no width of its own, and rich's 80 columns would cut the tables.
+            self.console = Console(stderr=True, quiet=quiet, highlight=False, width=120)
 
     def say(self, text: str) -> None:
         """Print a line for the person who runs the command."""
@@ -71,7 +74,8 @@ class Terminal:
         """Print a table; the first column is text, the others are numbers."""
         table = Table(title=title, title_justify='left')
         for index, column in enumerate(columns):
-            table.add_column(column, justify='left' if index == 0 else 'right')
+            left = index == 0
+            table.add_column(column, justify='left' if left else 'right', no_wrap=left)
         for row in rows:
             table.add_row(*row)
         self.console.print(table)
