@@ -22,7 +22,6 @@ transforms are read first; images stream through, decoded one frame at a time.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from rosbags.rosbag2 import Reader, ReaderError
 from cooptrack_core.errors import InputError
 from cooptrack_core.structures import AgentFrame, CameraImage, Role, TrackedObjects
 from cooptrack_ros.bags import names
+from cooptrack_ros.bags.sync import ImageSync, RawImage
 from cooptrack_ros.bags.transforms import NoTransformError, TransformHistory
 from cooptrack_ros.bags.typestore import typestore
 from cooptrack_ros.conversions import (
@@ -74,16 +74,6 @@ class BagOptions:
     reorder_ns: int = 500 * _MS
     jump_ns: int = 1_000 * _MS
     roles: Mapping[str, Role] | None = None
-
-
-@dataclass(frozen=True)
-class _RawImage:
-    """An image as it lies in the bag."""
-
-    camera: names.CameraTopic
-    stamp_ns: int
-    frame_id: str
-    message: Any
 
 
 class BagReader:
@@ -179,8 +169,15 @@ class BagReader:
             InputError: An image is damaged or does not fit its calibration, or a calibration or
                 the place of a camera is missing.
         """
-        for raw in self._in_order(self._synchronised()):
-            frame = self._frame(raw)
+        sync = ImageSync(
+            self.cameras,
+            tolerance_ns=self.options.camera_tolerance_ns,
+            reorder_ns=self.options.reorder_ns,
+            jump_ns=self.options.jump_ns,
+            leave_out=self._leave_out,
+        )
+        for group in sync.in_order(sync.groups(self._raw_images())):
+            frame = self._frame(group)
             if frame is not None:
                 yield frame
 
@@ -276,7 +273,7 @@ class BagReader:
             if role is not None:
                 yield topics[topic], role
 
-    def _raw_images(self) -> Iterator[_RawImage]:
+    def _raw_images(self) -> Iterator[RawImage]:
         """Images as they come, calibrations kept up to date, stamps that go backwards dropped."""
         infos = {
             names.info_topic(c.agent_id, c.camera): (c.agent_id, c.camera)
@@ -293,74 +290,9 @@ class BagReader:
                 continue
             last[topic] = stamp_ns
             frame_id = message.header.frame_id.lstrip('/')
-            yield _RawImage(self._camera_topics[topic], stamp_ns, frame_id, message)
+            yield RawImage(self._camera_topics[topic], stamp_ns, frame_id, message)
 
-    def _synchronised(self) -> Iterator[tuple[_RawImage, ...]]:
-        """Group the images of each agent around those of its first camera."""
-        waiting: dict[str, list[_RawImage]] = {agent_id: [] for agent_id in self.cameras}
-        tolerance = self.options.camera_tolerance_ns
-        for image in self._raw_images():
-            agent_id = image.camera.agent_id
-            if len(self.cameras[agent_id]) == 1:
-                yield (image,)
-                continue
-            queue = waiting[agent_id]
-            if queue and image.stamp_ns < queue[-1].stamp_ns - self.options.jump_ns:
-                yield from self._groups(agent_id, queue, None)
-            queue.append(image)
-            yield from self._groups(agent_id, queue, image.stamp_ns - 2 * tolerance)
-        for agent_id, queue in waiting.items():
-            yield from self._groups(agent_id, queue, None)
-
-    def _groups(
-        self, agent_id: str, queue: list[_RawImage], before_ns: int | None
-    ) -> Iterator[tuple[_RawImage, ...]]:
-        """Take the complete groups out of a queue: those that begin before a time (None: all).
-
-        The first camera sets the time of a group; where it has no image, the earliest one does.
-        """
-        order, close = self.cameras[agent_id], self.options.camera_tolerance_ns
-        while queue:
-            start_ns = min(image.stamp_ns for image in queue)
-            if before_ns is not None and start_ns >= before_ns:
-                return
-            group: list[_RawImage] = []
-            for name in order:
-                middle_ns = group[0].stamp_ns if group else start_ns
-                near = min(
-                    (i for i in queue if i.camera.camera == name),
-                    key=lambda i: abs(i.stamp_ns - middle_ns),
-                    default=None,
-                )
-                if near is not None and abs(near.stamp_ns - middle_ns) <= close:
-                    group.append(near)
-                else:
-                    self._leave_out('camera_missing', f'{agent_id}: no image of {name} in time')
-            # What is older than the group can belong to no later one.
-            end_ns = group[0].stamp_ns
-            queue[:] = [i for i in queue if i.stamp_ns > end_ns and i not in group]
-            yield tuple(group)
-
-    def _in_order(
-        self, groups: Iterator[tuple[_RawImage, ...]]
-    ) -> Iterator[tuple[_RawImage, ...]]:
-        """Sort by stamp; a group waits until no earlier one can come any more."""
-        heap: list[tuple[int, str, int, tuple[_RawImage, ...]]] = []
-        newest = None
-        for count, group in enumerate(groups):
-            stamp_ns = group[0].stamp_ns
-            if newest is not None and stamp_ns < newest - self.options.jump_ns:
-                while heap:
-                    yield heapq.heappop(heap)[3]
-                newest = None
-            newest = stamp_ns if newest is None else max(newest, stamp_ns)
-            heapq.heappush(heap, (stamp_ns, group[0].camera.agent_id, count, group))
-            while heap and heap[0][0] < newest - self.options.reorder_ns:
-                yield heapq.heappop(heap)[3]
-        while heap:
-            yield heapq.heappop(heap)[3]
-
-    def _frame(self, group: tuple[_RawImage, ...]) -> AgentFrame | None:
+    def _frame(self, group: tuple[RawImage, ...]) -> AgentFrame | None:
         anchor = group[0]
         agent_id, stamp_ns = anchor.camera.agent_id, anchor.stamp_ns
         body = self.options.body_frame.format(agent=agent_id)
@@ -393,14 +325,14 @@ class BagReader:
             return wanted
         return self.options.body_frame.format(agent=agent_id)
 
-    def _image(self, raw: _RawImage, perception: str) -> CameraImage:
+    def _image(self, raw: RawImage, perception: str) -> CameraImage:
         topic = f'{self.path}:{raw.camera.topic}'
         read = rgb_from_compressed if raw.camera.compressed else rgb_from_image
         calibration = self._calibration(raw, perception)
         image = calibration.undistort(read(raw.message, topic))
         return CameraImage(image, calibration.camera, raw.stamp_ns)
 
-    def _calibration(self, raw: _RawImage, perception: str) -> Calibration:
+    def _calibration(self, raw: RawImage, perception: str) -> Calibration:
         key = (raw.camera.agent_id, raw.camera.camera)
         info = self._infos[key]
         try:
