@@ -226,7 +226,7 @@ class BevFormerEncoder(nn.Module):
         elif wrong_shift:
             bev = warp(bev, self.grid, motion.prev_T_current, translate=False)
         if wrong_shift:
-            return bev, wrong_axis_shift(motion.can_bus, self.grid)
+            return bev, wrong_axis_shift(motion.can_bus, self.grid).to(bev.dtype)
         if q.rotate_about_cell_100:
             shift_only = torch.eye(4).to(bev).repeat(len(bev), 1, 1)
             shift_only[:, :2, 3] = motion.prev_T_current[:, :2, 3]
@@ -265,7 +265,7 @@ class BevFormerEncoder(nn.Module):
         batch, shape = image.shape[0], (self.grid.rows, self.grid.columns)
         query = self.queries.weight.expand(batch, -1, -1)
         if self.can_bus_mlp is not None:
-            query = query + self.can_bus_mlp(motion.can_bus)[:, None]
+            query = query + self.can_bus_mlp(motion.can_bus.to(query.dtype))[:, None]
         cameras = self.camera_embeddings[: image.shape[1], :, None, None]
         image = image + (cameras + self.level_embeddings[0][:, None, None])
         places, inside = project(

@@ -35,7 +35,7 @@ class EgoMotion:
     """Motion of B agents between the previous frame and this one.
 
     Attributes:
-        can_bus: (B, 18) the network's view of it: position and yaw (degrees) as differences,
+        can_bus: (B, 18) float64, as the network sees it: position and yaw (degrees) as changes,
             quaternion and yaw (rad) absolute (reference section 2.3).
         prev_T_current: (B, 4, 4) agent frame now to agent frame then.
     """
@@ -47,7 +47,7 @@ class EgoMotion:
     def none(batch: int, like: Tensor) -> EgoMotion:
         """No motion and no known pose, for single frames."""
         return EgoMotion(
-            like.new_zeros(batch, 18),
+            torch.zeros(batch, 18, dtype=torch.float64, device=like.device),
             torch.eye(4, dtype=like.dtype, device=like.device).expand(batch, 4, 4),
         )
 
@@ -115,21 +115,24 @@ def rotate_about_cell_100(bev: Tensor, grid: BevGrid, degrees: Tensor) -> Tensor
         degrees: (B,) yaw change.
     """
     rows, columns = grid.rows, grid.columns
-    # Pixel coordinates relative to the image centre, as affine image warps count them.
-    y, x = torch.meshgrid(
-        torch.arange(rows, dtype=bev.dtype, device=bev.device) - (rows - 1) / 2,
-        torch.arange(columns, dtype=bev.dtype, device=bev.device) - (columns - 1) / 2,
-        indexing='ij',
-    )
-    centre_x, centre_y = 100 - columns / 2, 100 - rows / 2
-    angle = -torch.deg2rad(degrees)[:, None, None]  # (B, 1, 1)
-    c, s = angle.cos(), angle.sin()
-    # The inverse of: shift the centre to 0, rotate, shift back.
-    source_x = c * (x - centre_x) + s * (y - centre_y) + centre_x
-    source_y = -s * (x - centre_x) + c * (y - centre_y) + centre_y
-    places = torch.stack([source_x / (columns / 2), source_y / (rows / 2)], -1)
+    # Cell centres relative to the image centre, homogeneous, (rows * columns, 3).
+    y = torch.linspace(-rows / 2 + 0.5, rows / 2 - 0.5, rows, device=bev.device)
+    x = torch.linspace(-columns / 2 + 0.5, columns / 2 - 0.5, columns, device=bev.device)
+    yy, xx = torch.meshgrid(y, x, indexing='ij')
+    cells = torch.stack([xx, yy, torch.ones_like(xx)], -1).flatten(0, 1)
+    # Nearest-cell ties are decided by rounding, so the arithmetic is that of affine image warps:
+    # matrix in float64, then float32, then divided by the half sizes.
+    cx, cy = 100 - columns / 2, 100 - rows / 2
+    places = []
+    for angle in degrees.double().tolist():
+        c, s = math.cos(math.radians(-angle)), math.sin(math.radians(-angle))
+        matrix = torch.tensor(
+            [[c, s, cx - c * cx - s * cy], [-s, c, cy + s * cx - c * cy]], device=bev.device
+        )
+        places.append(cells @ (matrix.T / matrix.new_tensor((columns / 2, rows / 2))))
+    grids = torch.stack(places).view(-1, rows, columns, 2).to(bev.dtype)
     maps = torch.unflatten(bev.transpose(1, 2), 2, (rows, columns))
-    turned = F.grid_sample(maps, places, mode='nearest', align_corners=False)
+    turned = F.grid_sample(maps, grids, mode='nearest', align_corners=False)
     return turned.flatten(2).transpose(1, 2)
 
 
@@ -145,4 +148,4 @@ def wrong_axis_shift(can_bus: Tensor, grid: BevGrid) -> Tensor:
     dx, dy = grid.cell_size
     shift_y = length * angle.cos() / dy / grid.rows
     shift_x = length * angle.sin() / dx / grid.columns
-    return torch.stack([shift_x, shift_y], -1).to(can_bus.dtype)
+    return torch.stack([shift_x, shift_y], -1)

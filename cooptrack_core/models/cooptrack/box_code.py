@@ -118,7 +118,7 @@ def rotate_heading(code: Tensor, rotation: Tensor) -> Tensor:
 
     The angle is read as mmdetection3d reads it; for a rotation about z alone it is the yaw.
     """
-    phi = torch.atan2(-rotation[0, 1], rotation[1, 1])
+    phi = torch.atan2(-rotation[0, 1], rotation[0, 0])
     angle = psi(code) - phi
     velocity = code[..., 8:10] @ rotation[:2, :2].T
     return torch.cat([code[..., :6], angle.sin()[..., None], angle.cos()[..., None], velocity], -1)

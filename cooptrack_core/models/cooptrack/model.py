@@ -27,6 +27,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cooptrack_core.models.backbones.resnet import ResNet, resnet50, small_resnet
@@ -39,7 +40,6 @@ from cooptrack_core.models.cooptrack.caa import CrossAgentAlignment
 from cooptrack_core.models.cooptrack.config import BackboneConfig, ModelConfig
 from cooptrack_core.models.cooptrack.decoder import Decoder
 from cooptrack_core.models.cooptrack.interface import (
-    Array,
     DecoderOutputs,
     DenseFeatures,
     FrameInputs,
@@ -367,11 +367,9 @@ class CoopTrack(nn.Module):
         can_bus = can_bus_delta(_can_bus(frame), previous, q.unwrapped_yaw_delta)
         current_T_previous = np.eye(4)
         if memory is not None:
-            current_T_previous = relative_pose(
-                frame.world_T_agent, memory.world_T_agent, q.float32_poses
-            )
+            current_T_previous = np.linalg.inv(frame.world_T_agent) @ memory.world_T_agent
         motion = EgoMotion(
-            torch.from_numpy(can_bus).to(like)[None],
+            torch.from_numpy(can_bus).to(like.device)[None],
             torch.from_numpy(np.linalg.inv(current_T_previous)).to(like)[None],
         )
         return torch.from_numpy(current_T_previous).to(like), motion
@@ -387,8 +385,15 @@ class CoopTrack(nn.Module):
             every = torch.arange(len(learnt_refs), device=learnt_refs.device)
             return self.learnt.fresh(every, classes, history)
         seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
+        poses: tuple[Tensor, Tensor] | None = None
+        if c.quirks.float32_poses:
+            then, now = (
+                torch.from_numpy(pose.astype(np.float32)).to(learnt_refs)
+                for pose in (memory.world_T_agent, frame.world_T_agent)
+            )
+            poses = then, now
         live = propagate(
-            memory.live, current_T_previous, seconds, c.range, c.quirks.box_heading_stays
+            memory.live, current_T_previous, seconds, c.range, c.quirks.box_heading_stays, poses
         )
         live = live.replace(
             embeds=self.learnt.embed(live.refs),
@@ -432,22 +437,5 @@ def make_backbone(config: BackboneConfig) -> ResNet:
     return small_resnet(config.widths, config.blocks, config.frozen_norm)
 
 
-def relative_pose(current: Array, previous: Array, float32: bool) -> Array:
-    """Previous agent frame to the current one, (4, 4).
-
-    Args:
-        current: (4, 4) world_T_agent now.
-        previous: (4, 4) world_T_agent then.
-        float32: Cast the world poses to float32 first (official quirk).
-    """
-    kind = np.float32 if float32 else np.float64
-    now, then = current.astype(kind), previous.astype(kind)
-    inverse = np.linalg.inv(now[:3, :3])
-    relative = np.eye(4)
-    relative[:3, :3] = inverse @ then[:3, :3]
-    relative[:3, 3] = inverse @ (then[:3, 3] - now[:3, 3])
-    return relative
-
-
-def _can_bus(frame: FrameInputs) -> Array:
+def _can_bus(frame: FrameInputs) -> NDArray[np.float64]:
     return can_bus_of(frame.world_T_body) if frame.can_bus is None else frame.can_bus

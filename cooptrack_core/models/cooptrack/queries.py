@@ -148,6 +148,7 @@ def propagate(
     seconds: float,
     range_: PerceptionRange,
     heading_stays: bool,
+    float32_poses: tuple[Tensor, Tensor] | None = None,
 ) -> QuerySet:
     """Move tracks to the next frame: constant velocity, then the ego's own motion.
 
@@ -157,11 +158,19 @@ def propagate(
         seconds: Time between the frames.
         range_: Range of the reference points.
         heading_stays: Leave yaw and velocity in the old frame (official quirk).
+        float32_poses: world_T_agent (4, 4) then and now, float32: go through the world in
+            float32 as the official code does (quirk), instead of by ``current_T_previous``.
     """
     low, extent = box_code.range_tensors(range_, live.refs)
     step = live.boxes[:, 8:10] * seconds / extent[:2]
     refs = torch.cat([live.refs[:, :2] + step, live.refs[:, 2:]], -1)
-    points = (refs * extent + low) @ current_T_previous[:3, :3].T + current_T_previous[:3, 3]
+    points = refs * extent + low
+    if float32_poses is None:
+        points = points @ current_T_previous[:3, :3].T + current_T_previous[:3, 3]
+    else:
+        then, now = float32_poses
+        points = points @ then[:3, :3].T + then[:3, 3] - now[:3, 3]
+        points = points @ torch.linalg.inv(now[:3, :3].T)
     boxes = box_code.with_centre(live.boxes, points)
     if not heading_stays:
         boxes = box_code.rotate_heading(boxes, current_T_previous[:3, :3])
