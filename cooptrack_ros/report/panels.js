@@ -302,5 +302,5 @@ function fillTables() {
   metricsTable();
   messagesTable();
   listTable('protocol', 'Protocol', flat(summary.metrics?.protocol ?? {}));
-  listTable('provenance', 'Provenance', [...flat(summary.provenance), ['page written', summary.written]]);
+  listTable('provenance', 'Provenance', flat(summary.provenance));
 }

@@ -22,7 +22,6 @@ import hashlib
 import html
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -143,7 +142,6 @@ class ReportWriter:
             'metrics': metrics,
             'provenance': provenance or {},
             'images_left_out': self._images_left_out,
-            'written': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
         }
         with self._guard():
             text = json_text(summary)
