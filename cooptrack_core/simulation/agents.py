@@ -166,16 +166,23 @@ def roadside_agent(
     )  # fmt: skip
 
 
-def pole_spots(layout: Layout, rng: Rng) -> list[tuple[Array, float]]:
-    """Feet of poles at the kerbs beside the mouths, in random order, looking over the junction."""
+def pole_spots(layout: Layout, side_streets: set[int], rng: Rng) -> list[tuple[Array, float]]:
+    """Feet of poles at the kerbs beside the mouths, in random order.
+
+    Each looks over the junction into one of the other arms, most often into one of the
+    ``side_streets`` (indices of arms), which the ego cannot see for the buildings.
+    """
     spots = []
-    for arm in layout.arms:
+    for k, arm in enumerate(layout.arms):
         for side in (1.0, -1.0):
             half = arm.half_in if side > 0 else arm.half_out
-            foot = arm.offset(arm.mouth + rng.uniform(0.5, 6.0), side * (half + 0.55))
+            foot = arm.offset(arm.mouth + rng.uniform(1.0, 8.0), side * (half + 0.55))
             if road_clearance(layout, foot[None])[0] < 0.3:
                 continue
-            aim = rng.normal(0, 4.0, 2) - foot
+            others = [j for j in range(len(layout.arms)) if j != k]
+            weights = np.array([4.0 if j in side_streets else 1.0 for j in others])
+            other = layout.arms[int(rng.choice(others, p=weights / weights.sum()))]
+            aim = other.offset(other.mouth + rng.uniform(3.0, 16.0), rng.normal(0, 1.5)) - foot
             spots.append((foot, float(np.arctan2(aim[1], aim[0]))))
     order = rng.permutation(len(spots))
     return [spots[i] for i in order]

@@ -66,7 +66,7 @@ def make_light(rng: Rng, weights: tuple[float, float, float]) -> Light:
     elevation = np.radians(rng.uniform(low, high))
     sun = [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
     table = {
-        'day': ((1.35, 1.28, 1.12), (0.36, 0.42, 0.52), (0.66, 0.74, 0.84), (0.20, 0.36, 0.66)),
+        'day': ((1.40, 1.32, 1.14), (0.46, 0.52, 0.60), (0.66, 0.74, 0.84), (0.20, 0.36, 0.66)),
         'overcast': ((0.42, 0.42, 0.43), (0.62, 0.64, 0.67), (0.72, 0.74, 0.76), (0.55, 0.57, 0.60)),
         'dusk': ((0.50, 0.28, 0.14), (0.17, 0.18, 0.25), (0.62, 0.40, 0.28), (0.12, 0.15, 0.30)),
     }[kind]
@@ -77,7 +77,7 @@ def make_light(rng: Rng, weights: tuple[float, float, float]) -> Light:
         *colours,
         clouds=float(rng.uniform(0.1, 0.6)),
         haze=float(rng.uniform(500, 1600) if kind != 'overcast' else rng.uniform(260, 900)),
-        exposure=float(rng.uniform(0.85, 1.15) * {'day': 0.80, 'overcast': 0.95, 'dusk': 1.55}[kind]),
+        exposure=float(rng.uniform(0.85, 1.15) * {'day': 0.92, 'overcast': 1.1, 'dusk': 1.75}[kind]),
         lamps=1.0 if kind == 'dusk' else 0.12,
         noise=float(rng.uniform(1.5, 3.0) * (1.6 if kind == 'dusk' else 1.0)),
     )

@@ -93,6 +93,7 @@ class Preset:
         frames: Frames per scene.
         rate_hz: Frames per second.
         warmup_s: Traffic runs this long before the first frame.
+        ego_start: Metres the ego is before its stop line at the first frame, about.
         max_skew_ms: Largest difference of capture times between agents of a pair.
         roadsides: Number of roadside units; the first one is ``infrastructure-side``.
         vehicles: Number of connected vehicles beside the ego.
@@ -109,6 +110,7 @@ class Preset:
     frames: int = 100
     rate_hz: float = 10.0
     warmup_s: float = 5.0
+    ego_start: tuple[float, float] = (22.0, 52.0)
     max_skew_ms: float = 40.0
     roadsides: int = 1
     vehicles: int = 0

@@ -35,6 +35,7 @@ from cooptrack_core.simulation.shapes import Mesh, join
 from cooptrack_core.simulation.textures import Texture, paint_ground
 from cooptrack_core.simulation.traffic import STEP_S, Actor, Traffic
 
+_EGO_SPEED = 7.0  # what the ego makes in the warm-up, m/s, roughly
 _EPOCH_US = 1_626_155_123_000_000  # some day in July 2021, as in the real data
 
 
@@ -93,7 +94,8 @@ class SceneSimulation:
         rng = np.random.default_rng([seed, index])
         self.layout: Layout = make_layout(rng)
         self.light: Light = make_light(rng, preset.weather)
-        self.traffic = Traffic(self.layout, preset.demand, rng)
+        before_line = rng.uniform(*preset.ego_start) + _EGO_SPEED * preset.warmup_s
+        self.traffic = Traffic(self.layout, preset.demand, before_line, rng)
         period = 1 / preset.rate_hz
         self._warmup = round(preset.warmup_s / STEP_S)
         steps = self._warmup + int(np.ceil((preset.frames * period + 0.2) / STEP_S)) + 1
@@ -127,7 +129,9 @@ class SceneSimulation:
 
         ego = vehicle_agent('vehicle', 'vehicle-side', self.traffic.ego, 0.0, preset, rng)
         agents = [ego]
-        spots = pole_spots(self.layout, rng)
+        route = self.layout.routes[self.traffic.ego.route]
+        side_streets = set(range(len(self.layout.arms))) - {route.arm_in, route.arm_out}
+        spots = pole_spots(self.layout, side_streets, rng)
         for k in range(min(preset.roadsides, len(spots))):
             name, side = ('roadside', 'infrastructure-side') if k == 0 else (f'roadside_{k}',) * 2
             agents.append(roadside_agent(name, side, spots[k], draw(), preset, rng))

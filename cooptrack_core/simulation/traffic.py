@@ -111,18 +111,26 @@ class Demand:
         mix: Weights of car, van, truck, bus, cyclist.
     """
 
-    vehicles_per_lane: float = 2.2
-    arrivals_per_lane_s: float = 0.08
+    vehicles_per_lane: float = 3.0
+    arrivals_per_lane_s: float = 0.12
     pedestrians: float = 8.0
-    parked_share: float = 0.45
-    mix: tuple[float, float, float, float, float] = (0.62, 0.1, 0.07, 0.04, 0.17)
+    parked_share: float = 0.36
+    mix: tuple[float, float, float, float, float] = (0.58, 0.11, 0.09, 0.06, 0.16)
 
 
 class Traffic:
     """The road users of one scene, stepped through time."""
 
-    def __init__(self, layout: Layout, demand: Demand, rng: Rng) -> None:
-        """Fill the junction; ``ego`` is the vehicle that will carry the sensors."""
+    def __init__(self, layout: Layout, demand: Demand, before_line: float, rng: Rng) -> None:
+        """Fill the junction.
+
+        Args:
+            layout: The junction.
+            demand: How much traffic.
+            before_line: Metres the ego, the vehicle that will carry the sensors, starts before
+                its stop line.
+            rng: All chance comes from here.
+        """
         self.layout = layout
         self.demand = demand
         self.rng = rng
@@ -132,7 +140,7 @@ class Traffic:
         self._clock = rng.uniform(0, 2 * (_GREEN_S + _RED_S))
         self._next_id = 1
         self._lanes = sorted({(r.arm_in, r.lane_in) for r in layout.routes})
-        self.ego = self._place_ego()
+        self.ego = self._place_ego(before_line)
         self._fill()
 
     def _make(self, kind: str, path: Path, **values: float) -> Actor:
@@ -145,7 +153,7 @@ class Traffic:
         self._next_id += 1
         return actor
 
-    def _place_ego(self) -> Actor:
+    def _place_ego(self, before_line: float) -> Actor:
         straight = [i for i, r in enumerate(self.layout.routes) if abs(r.turn) < 0.7]
         every = list(range(len(self.layout.routes)))
         choice = straight if straight and self.rng.random() < 0.55 else every
@@ -154,8 +162,10 @@ class Traffic:
         if self.layout.signals and self.rng.random() < 0.75:
             group = self.layout.arms[route.arm_in].signal_group
             self._clock = group * (_GREEN_S + _RED_S) + self.rng.uniform(0, 5)
-        s = route.path.stop - self.rng.uniform(28, 62)
-        ego = self._make('car', route.path, route=index, s=s, v=7.0, wish=self.rng.uniform(7, 11))
+        s = max(4.0, route.path.stop - before_line)
+        ego = self._make('car', route.path, route=index, s=s, wish=self.rng.uniform(7, 11))
+        ego.v = min(7.0, self._limit(ego))
+        ego.holds = s + ego.body.size[0] / 2 > route.path.stop
         self.actors.append(ego)
         return ego
 
