@@ -213,7 +213,7 @@ def covariance_section(matrix: NDArray[np.float64]) -> list[bytes]:
         ValueError: The matrix is not (6, 6), finite and symmetric.
     """
     covariance = np.asarray(matrix, dtype=np.float64)
-    if covariance.shape != (6, 6) or not np.isfinite(covariance).all():
+    if covariance.shape != (6, 6) or not (np.abs(covariance) < 1e30).all():
         raise ValueError('pose_covariance is no finite (6, 6) matrix')
     if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12):
         raise ValueError('pose_covariance is not symmetric')

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -41,6 +42,7 @@ from cooptrack_ros.bags.typestore import bag_types
 Storage = Literal['mcap', 'sqlite3']
 
 _PLUGINS = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
+_FAILURES = (OSError, WriterError, sqlite3.Error)
 _SUFFIXES = {'.mcap': 'mcap', '.db3': 'sqlite3'}
 
 
@@ -94,7 +96,7 @@ class BagWriter:
             inner = self._part / self.path.stem
             self._writer = Writer(inner, version=8, storage_plugin=_PLUGINS[self.storage])
             self._writer.open()
-        except (OSError, WriterError) as error:
+        except _FAILURES as error:
             self._discard()
             raise self._failure(error) from error
         return self
@@ -122,7 +124,7 @@ class BagWriter:
                     offered_qos_profiles=[_qos(topic)],
                 )
             writer.write(self._topics[topic], stamp_ns, data)
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failure(error) from error
         self.counts[topic] = self.counts.get(topic, 0) + 1
 
@@ -145,7 +147,7 @@ class BagWriter:
         try:
             if kind is None:
                 self._finish(writer)
-        except (OSError, WriterError) as failure:
+        except _FAILURES as failure:
             raise self._failure(failure) from failure
         finally:
             self._abandon(writer)
@@ -173,7 +175,7 @@ class BagWriter:
     def _abandon(writer: Writer) -> None:
         if writer.storage is not None:
             # What could not be flushed is thrown away with the directory.
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(*_FAILURES, ValueError):
                 writer.abort()
 
     def _discard(self) -> None:

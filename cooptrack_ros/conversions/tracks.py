@@ -94,7 +94,7 @@ def tracks_from_message(
             np.array([yaw_of(o.pose.orientation) for o in objects]),
             np.array([[o.velocity.x, o.velocity.y] for o in objects]),
         )
-        labels = np.array([CLASS_NAMES.index(o.class_name) for o in objects], dtype=np.int64)
+        labels = np.array([_label(o.class_name) for o in objects], dtype=np.int64)
     except ValueError as error:
         raise InputError(
             f'a tracked object cannot be read ({error})',
@@ -162,6 +162,12 @@ def tracks_to_detections(
 def class_name(label: int) -> str:
     """Name of a class index; an unknown one is empty."""
     return CLASS_NAMES[label] if 0 <= label < len(CLASS_NAMES) else ''
+
+
+def _label(name: str) -> int:
+    if name not in CLASS_NAMES:
+        raise ValueError(f'unknown class {name!r}, known: {CLASS_NAMES}')
+    return CLASS_NAMES.index(name)
 
 
 def _box_pose(types: MessageTypes, boxes: Boxes3D, i: int) -> Any:
