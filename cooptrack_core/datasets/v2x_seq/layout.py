@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -312,7 +313,9 @@ def _by_sequence(frames: Iterable[FrameRecord]) -> dict[str, list[FrameRecord]]:
 
 
 def _nearest(frames: Sequence[FrameRecord], stamp_ns: int) -> str | None:
-    best = min(frames, key=lambda frame: abs(frame.stamp_ns - stamp_ns), default=None)
+    at = bisect.bisect_left(frames, stamp_ns, key=lambda frame: frame.stamp_ns)
+    around = frames[max(0, at - 1) : at + 1]
+    best = min(around, key=lambda frame: abs(frame.stamp_ns - stamp_ns), default=None)
     if best is None or abs(best.stamp_ns - stamp_ns) > MAX_PAIR_GAP_NS:
         return None
     return best.frame_id

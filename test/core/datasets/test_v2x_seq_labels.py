@@ -69,6 +69,19 @@ def test_gaps_are_bridged_in_the_world_frame(tmp_path, side):
     assert not label_of(labels, 2).interpolated.any()
 
 
+def test_a_bridged_heading_turns_the_short_way():
+    def at(stamp_ns, yaw):
+        item = RawObject('t', 'Car', 'car', 5, (9.0, 1.0, 0.0), (4.0, 2.0, 1.5), yaw, 0)
+        return LabelledFrame(stamp_ns, SE3.identity(), [item] if yaw is not None else [])
+
+    # From 172 to -172 degrees through 180, a quarter of the time gone; the official code
+    # interpolates in the moving LiDAR frame, here the heading is one of the world.
+    frames = [at(0, 3.0), at(25_000_000, None), at(100_000_000, -3.0)]
+    labels = sequence_labels(frames, interpolate=True, velocity='repaired')
+    expected = 3.0 + 0.25 * (2 * np.pi - 6.0)
+    assert float(labels[1].boxes.yaws[0]) == pytest.approx(expected)
+
+
 def test_gaps_stay_open_on_request(tmp_path):
     built = build_v2x_seq(tmp_path, Spec(hidden=HIDDEN))
     scene = V2XSeqDataset(built.root, interpolate=False).scenes[0]
