@@ -83,7 +83,8 @@ def sequence_labels(
     """Labels of each frame of a sequence, in that frame.
 
     Reference section 6.4: an object missing between two sightings moves linearly in the world
-    (in time; the heading turns the short way) and keeps type and size of the earlier sighting.
+    (in time; the heading turns the short way, in the world too, where the official converter
+    turns it in the moving LiDAR frame) and keeps type and size of the earlier sighting.
     The velocity is the forward difference to the next sighting, bridged ones included. For the
     last sighting of a track ``official`` says 0; ``repaired`` takes the backward difference, and
     NaN (unknown) for a track seen once.
