@@ -238,8 +238,13 @@ class BagReader:
         history = TransformHistory()
         for topic, message in self._messages({'/tf', '/tf_static'}):
             for transform in message.transforms:
-                parent, child, stamp_ns, pose = transform_from_message(transform)
-                history.add(parent, child, stamp_ns, pose, static=topic == '/tf_static')
+                try:
+                    parent, child, stamp_ns, pose = transform_from_message(transform)
+                    history.add(parent, child, stamp_ns, pose, static=topic == '/tf_static')
+                except InputError as error:
+                    raise self._error(
+                        error.message, field=topic, remedy=error.remedy or ''
+                    ) from error
         if not history.frames:
             raise self._error(
                 'there are no transforms', field='/tf', remedy='record /tf and /tf_static'
@@ -290,7 +295,9 @@ class BagReader:
                 continue
             last[topic] = stamp_ns
             frame_id = message.header.frame_id.lstrip('/')
-            yield RawImage(self._camera_topics[topic], stamp_ns, frame_id, message)
+            camera = self._camera_topics[topic]
+            current = self._infos[camera.agent_id, camera.camera]
+            yield RawImage(camera, stamp_ns, frame_id, message, current)
 
     def _frame(self, group: tuple[RawImage, ...]) -> AgentFrame | None:
         anchor = group[0]
@@ -334,7 +341,7 @@ class BagReader:
 
     def _calibration(self, raw: RawImage, perception: str) -> Calibration:
         key = (raw.camera.agent_id, raw.camera.camera)
-        info = self._infos[key]
+        info = raw.info
         try:
             camera_SE3_agent = self._transforms.lookup(raw.frame_id, perception, raw.stamp_ns)
         except NoTransformError as error:

@@ -33,6 +33,7 @@ class RawImage:
     stamp_ns: int
     frame_id: str
     message: Any
+    info: Any  # the CameraInfo that held when it came
 
 
 class ImageSync:

@@ -43,10 +43,12 @@ class Calibration:
     Attributes:
         camera: The undistorted camera.
         maps: Pixel maps of cv2.remap, or None when the images are undistorted already.
+        source: Where the calibration came from, for error texts.
     """
 
     camera: CameraModel
     maps: tuple[NDArray[np.int16], NDArray[np.uint16]] | None
+    source: str
 
     def undistort(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Undistort an image of the calibrated size; outside of the lens it becomes black.
@@ -54,7 +56,7 @@ class Calibration:
         Raises:
             InputError: The image has another size than the calibration.
         """
-        check_image_size(self.camera, image.shape[1], image.shape[0])
+        check_image_size(self.camera, image.shape[1], image.shape[0], self.source)
         if self.maps is None:
             return image
         return np.asarray(
@@ -62,8 +64,10 @@ class Calibration:
         )
 
 
-def check_image_size(camera: CameraModel, width: int, height: int) -> None:
-    """Check an image against its calibration.
+def check_image_size(
+    camera: CameraModel, width: int, height: int, source: str | None = None
+) -> None:
+    """Check an image against its calibration; ``source`` is named in the error.
 
     Raises:
         InputError: The sizes differ.
@@ -72,7 +76,7 @@ def check_image_size(camera: CameraModel, width: int, height: int) -> None:
         raise InputError(
             f'the calibration is for {camera.width} x {camera.height} pixels (region of interest '
             f'and binning included), the image has {width} x {height}',
-            path=camera.name,
+            path=source or camera.name,
             field='width',
             remedy='publish the camera_info that belongs to these images, or calibrate again',
         )
@@ -128,7 +132,7 @@ def calibration_from_info(
             camera = camera.resized(width // bin_x, height // bin_y)
     except ValueError as error:
         raise wrong('k', str(error), 'correct camera_info') from error
-    return Calibration(camera, _maps(camera, lens, d))
+    return Calibration(camera, _maps(camera, lens, d), where)
 
 
 def _rectified_frame(info: Any, p: Array) -> Array:

@@ -149,7 +149,8 @@ def test_a_raw_image_that_does_not_fit_its_sizes_is_an_input_error():
     for change, word in (
         ({'encoding': 'nonsense'}, 'encoding'), ({'encoding': '32FC1'}, 'encoding'),
         ({'encoding': 'nv12'}, 'encoding'), ({'height': 25}, 'too few'),
-        ({'step': 10}, 'too few'), ({'width': 0}, 'pixels'), ({'data': rgb[:3].reshape(-1)}, 'few'),
+        ({'step': 10}, 'too few'), ({'width': 0}, 'pixels'),
+        ({'data': rgb[:3].reshape(-1)}, 'too few'),
     ):  # fmt: skip
         message = replace(image_message(rgb, 'rgb8'), **change)
         with pytest.raises(InputError, match=word) as error:
@@ -233,7 +234,7 @@ def test_a_camera_info_that_cannot_be_used_is_an_input_error(changes, word):
 
 
 def test_an_image_of_another_size_than_its_calibration_is_an_input_error():
-    with pytest.raises(InputError, match='320 x 240.*has 160 x 120'):
+    with pytest.raises(InputError, match=r'320 x 240.*has 160 x 120'):
         read(info()).undistort(picture(120, 160))
 
 
@@ -282,7 +283,7 @@ def test_a_distorted_dot_appears_where_the_undistorted_camera_projects_it(model,
         patch = flat[y - 8 : y + 9, x - 8 : x + 9]
         rows, columns = np.mgrid[-8:9, -8:9]
         centre = np.array([(columns * patch).sum(), (rows * patch).sum()]) / patch.sum()
-        assert np.abs(centre + [x, y] - [u, v]).max() < 0.4
+        assert np.abs(centre + np.array([x, y]) - [u, v]).max() < 0.4
 
 
 def test_a_rectified_image_uses_the_projection_matrix_and_spends_the_distortion():

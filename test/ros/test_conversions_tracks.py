@@ -63,9 +63,7 @@ def through_cdr(message, name):
 def test_tracks_are_published_in_the_map_and_come_back():
     sent = tracks()
     name = 'cooptrack_msgs/msg/TrackedObjects'
-    message = through_cdr(
-        tracks_to_message(TYPES, sent, MAP_SE3_WORLD, agent_id='vehicle'), name
-    )
+    message = through_cdr(tracks_to_message(TYPES, sent, MAP_SE3_WORLD, agent_id='vehicle'), name)
     assert message.header.frame_id == 'map'
     assert (message.agent_id, message.sequence_id) == ('vehicle', '0001')
     first = message.objects[0]
