@@ -46,10 +46,10 @@ class CameraConfig:
 
     width: int = 960
     height: int = 540
-    vehicle_fov_deg: tuple[float, float] = (55.0, 65.0)
-    roadside_fov_deg: tuple[float, float] = (58.0, 66.0)
+    vehicle_fov_deg: tuple[float, float] = (60.0, 70.0)
+    roadside_fov_deg: tuple[float, float] = (84.0, 96.0)
     roadside_height: tuple[float, float] = (6.0, 8.0)
-    roadside_pitch_deg: tuple[float, float] = (10.0, 15.0)
+    roadside_pitch_deg: tuple[float, float] = (13.0, 18.0)
     jpeg_quality: int = 92
     noise: float = 1.0
     ground_texel: float = 0.06

@@ -113,9 +113,9 @@ class Demand:
 
     vehicles_per_lane: float = 3.0
     arrivals_per_lane_s: float = 0.12
-    pedestrians: float = 8.0
-    parked_share: float = 0.36
-    mix: tuple[float, float, float, float, float] = (0.58, 0.11, 0.09, 0.06, 0.16)
+    pedestrians: float = 12.0
+    parked_share: float = 0.28
+    mix: tuple[float, float, float, float, float] = (0.50, 0.10, 0.08, 0.06, 0.26)
 
 
 class Traffic:
@@ -141,7 +141,7 @@ class Traffic:
         self._next_id = 1
         self._lanes = sorted({(r.arm_in, r.lane_in) for r in layout.routes})
         self.ego = self._place_ego(before_line)
-        self._fill()
+        self._fill(before_line)
 
     def _make(self, kind: str, path: Path, **values: float) -> Actor:
         actor = Actor(
@@ -165,18 +165,21 @@ class Traffic:
         s = max(4.0, route.path.stop - before_line)
         ego = self._make('car', route.path, route=index, s=s, wish=self.rng.uniform(7, 11))
         ego.v = min(7.0, self._limit(ego))
-        ego.holds = s + ego.body.size[0] / 2 > route.path.stop
+        ego.holds = bool(s + ego.body.size[0] / 2 > route.path.stop)
         self.actors.append(ego)
         return ego
 
-    def _fill(self) -> None:
+    def _fill(self, before_line: float) -> None:
         rng, arms = self.rng, self.layout.arms
-        for arm in arms:
+        ego_arm = self.layout.routes[self.ego.route].arm_in
+        for k, arm in enumerate(arms):
+            # What stays behind the ego is in nobody's camera; the street starts beside it.
+            end = min(75.0, arm.mouth + before_line + 6.0) if k == ego_arm else 75.0
             for side in (1.0, -1.0):
                 width = arm.parking_in if side > 0 else arm.parking_out
                 half = arm.half_in if side > 0 else arm.half_out
                 s = arm.mouth + rng.uniform(7.5, 10.0)
-                while width and s < 75:
+                while width and s < end:
                     if rng.random() < self.demand.parked_share:
                         kind = str(rng.choice(['car', 'van', 'truck'], p=[0.66, 0.17, 0.17]))
                         self._park(arm.offset(s, side * (half - width / 2)), s, arm, side, kind)
@@ -184,7 +187,10 @@ class Traffic:
                     s += rng.uniform(5.8, 7.5)
         for arm, lane in self._lanes:
             for _ in range(int(rng.poisson(self.demand.vehicles_per_lane))):
-                self._enter(arm, lane, rng.uniform(5.0, 140.0))
+                s = rng.uniform(5.0, 140.0)
+                if arm == ego_arm and s < self.ego.s and rng.random() < 0.7:
+                    continue  # few follow the ego, where no camera looks
+                self._enter(arm, lane, s)
         for _ in range(int(rng.poisson(self.demand.pedestrians))):
             self._walk()
 
@@ -389,7 +395,8 @@ class Traffic:
         best = accel * (1 - (actor.v / wish) ** 4)
         limits = [(gap, leader)]
         if not actor.holds:
-            limits.append((actor.path.stop - actor.s - actor.body.size[0] / 2 + 1.5, 0.0))
+            to_line = actor.path.stop - actor.s - float(actor.body.size[0]) / 2
+            limits.append((to_line + standstill - 0.6, 0.0))  # comes to rest 0.6 m before it
         for free, speed in limits:
             if np.isfinite(free):
                 need = standstill + actor.v * headway
