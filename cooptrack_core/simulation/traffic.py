@@ -21,82 +21,21 @@ A last check refuses every move that would make two bodies overlap.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.simulation.bodies import MAKERS, Body
-from cooptrack_core.simulation.layout import Layout, Path
+from cooptrack_core.simulation.actors import STEP_S, Actor, hits, overlapping
+from cooptrack_core.simulation.bodies import MAKERS
+from cooptrack_core.simulation.layout import Arm, Layout, Path
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
-STEP_S = 0.1
 _LOOK = np.arange(0.3, 34.0, 1.3)
 _WALK_LOOK = np.arange(0.2, 1.9, 0.4)
 _GREEN_S, _RED_S = 11.0, 2.5
-
-
-@dataclass(eq=False)
-class Actor:
-    """One road user and the record of its motion.
-
-    Attributes:
-        track_id: Unique in the scene.
-        body: Looks and size.
-        kind: Key of bodies.MAKERS.
-        path: Line it follows; parked ones have a line of their own heading.
-        route: Index of the route, -1 for walkers and parked ones.
-        walk_arm: Arm whose crosswalk it uses, -1 if none.
-        s: Arc length of its middle, metres.
-        v: Speed, m/s.
-        wish: Speed it would like, m/s.
-        aside: Metres left of its line (cyclists keep right).
-        holds: Whether it may be in the junction (vehicles) or on the crosswalk (walkers).
-        first: Step at which it appeared.
-        record: Arc length and speed per step since then.
-    """
-
-    track_id: int
-    body: Body
-    kind: str
-    path: Path
-    route: int
-    walk_arm: int
-    s: float
-    v: float
-    wish: float
-    aside: float = 0.0
-    holds: bool = False
-    first: int = 0
-    record: list[tuple[float, float]] = field(default_factory=list)
-
-    @property
-    def parked(self) -> bool:
-        """Whether it never moves."""
-        return self.wish == 0.0
-
-    def pose(self, s: float) -> tuple[float, float, float]:
-        """x, y, yaw at arc length ``s``: the axles ride on the line."""
-        reach = 0.3 * float(self.body.size[0])
-        (x0, y0), (x1, y1) = self.path.place(s - reach), self.path.place(s + reach)
-        yaw = math.atan2(y1 - y0, x1 - x0)
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        return x - self.aside * math.sin(yaw), y + self.aside * math.cos(yaw), yaw
-
-    def state_at(self, step: float) -> tuple[float, float, float, float] | None:
-        """x, y, yaw, speed at a fractional step; None when it is not there."""
-        k = step - self.first
-        last = len(self.record) - 1
-        if k < 0 or k > last:
-            return None
-        low = min(int(k), last - 1) if last else 0
-        share = k - low
-        (s0, v0), (s1, v1) = self.record[low], self.record[min(low + 1, last)]
-        x, y, yaw = self.pose(s0 + (s1 - s0) * share)
-        return x, y, yaw, v0 + (v1 - v0) * share
 
 
 @dataclass(frozen=True)
@@ -185,7 +124,7 @@ class Traffic:
                         self._park(arm.offset(s, side * (half - width / 2)), s, arm, side, kind)
                         s += 3.0 if kind == 'truck' else 0.5
                     s += rng.uniform(5.8, 7.5)
-        for arm, lane in self._lanes:
+        for k, lane in self._lanes:
             for _ in range(int(rng.poisson(self.demand.vehicles_per_lane))):
                 s = rng.uniform(5.0, 140.0)
                 if arm == ego_arm and s < self.ego.s and rng.random() < 0.7:
@@ -194,8 +133,8 @@ class Traffic:
         for _ in range(int(rng.poisson(self.demand.pedestrians))):
             self._walk()
 
-    def _park(self, at: Array, s: float, arm: object, side: float, kind: str) -> None:
-        heading = float(arm.line.heading(s)) + (np.pi if side > 0 else 0.0)  # type: ignore[attr-defined]
+    def _park(self, at: Array, s: float, arm: Arm, side: float, kind: str) -> None:
+        heading = float(arm.line.heading(s)) + (np.pi if side > 0 else 0.0)
         heading += self.rng.normal(0, 0.02)
         d = np.array([np.cos(heading), np.sin(heading)])
         line = Path(at + np.arange(-10, 10.5, 0.5)[:, None] * d)
@@ -278,12 +217,12 @@ class Traffic:
             s = actor.s + 0.5 * (actor.v + v) * STEP_S
             plan[i] = (s, v)
             proposals[i] = actor.pose(s)
-        clash = _overlapping(proposals, sizes)
+        clash = overlapping(proposals, sizes)
         for i, (s, v) in plan.items():
             actor = self.actors[i]
             if clash[i].any():  # careful pass: against where the others are by now
                 others = np.delete(np.arange(len(poses)), i)
-                if _hits(proposals[i], sizes[i], poses[others], sizes[others]).any():
+                if hits(proposals[i], sizes[i], poses[others], sizes[others]).any():
                     actor.v = 0.0
                     continue
             poses[i] = proposals[i]
@@ -406,7 +345,7 @@ class Traffic:
         return float(np.clip(best, -7.0, accel))
 
     def _retire(self) -> None:
-        staying = []
+        staying: list[Actor] = []
         for actor in self.actors:
             done = not actor.parked and actor.s > actor.path.length - 3.0
             (self.gone if done and actor is not self.ego else staying).append(actor)
@@ -418,33 +357,8 @@ class Traffic:
         poses = np.array([a.pose(a.s) for a in self.actors])
         sizes = np.array([a.body.size[:2] for a in self.actors])
         here = np.array(actor.pose(s))
-        return bool(_hits(here, actor.body.size[:2] + 0.4, poses, sizes).any())
+        return bool(hits(here, actor.body.size[:2] + 0.4, poses, sizes).any())
 
     def everyone(self) -> list[Actor]:
         """All actors that ever were, in order of their ids."""
         return sorted([*self.gone, *self.actors], key=lambda a: a.track_id)
-
-
-def _hits(pose: Array, size: Array, poses: Array, sizes: Array) -> NDArray[np.bool_]:
-    """(n,) whether the rectangle at ``pose`` overlaps each of the others (separating axes)."""
-    return _separating(pose[None], size[None], poses, sizes)[0]
-
-
-def _overlapping(poses: Array, sizes: Array) -> NDArray[np.bool_]:
-    clash = _separating(poses, sizes, poses, sizes)
-    np.fill_diagonal(clash, False)
-    return clash
-
-
-def _separating(pa: Array, za: Array, pb: Array, zb: Array) -> NDArray[np.bool_]:
-    d = pb[None, :, :2] - pa[:, None, :2]
-    ca, sa, cb, sb = np.cos(pa[:, 2]), np.sin(pa[:, 2]), np.cos(pb[:, 2]), np.sin(pb[:, 2])
-    cos = np.abs(ca[:, None] * cb + sa[:, None] * sb)
-    sin = np.abs(sa[:, None] * cb - ca[:, None] * sb)
-    la, wa = za[:, :1] / 2, za[:, 1:] / 2
-    lb, wb = zb[None, :, 0] / 2, zb[None, :, 1] / 2
-    apart = np.abs(d[..., 0] * ca[:, None] + d[..., 1] * sa[:, None]) > la + lb * cos + wb * sin
-    apart |= np.abs(d[..., 1] * ca[:, None] - d[..., 0] * sa[:, None]) > wa + lb * sin + wb * cos
-    apart |= np.abs(d[..., 0] * cb + d[..., 1] * sb) > lb + la * cos + wa * sin
-    apart |= np.abs(d[..., 1] * cb - d[..., 0] * sb) > wb + la * sin + wa * cos
-    return np.asarray(~apart)
