@@ -26,7 +26,7 @@ _MIN_DEPTH = 1e-5
 
 def pillar_points(grid: BevGrid, heights: tuple[float, ...]) -> Tensor:
     """Points (rows * columns, P, 3) over the cell centres, metres, float32."""
-    cells = torch.from_numpy(grid.cell_centers()).float().flatten(0, 1)  # (G, 2)
+    cells = torch.tensor(grid.cell_centers(), dtype=torch.float32).flatten(0, 1)  # (G, 2)
     z = torch.tensor(heights)
     return torch.cat(
         [

@@ -102,7 +102,7 @@ def as_queries(remote: RemoteAlignment, mask: Tensor, like: QuerySet, bit: int) 
     )
 
 
-def final_order(queries: QuerySet, own: int, received: int, drops_tracks: bool) -> Tensor:
+def final_order(queries: QuerySet, own: int, drops_tracks: bool) -> Tensor:
     """Rows to keep, in the official order, so that their number stays that of the decoder.
 
     Fused queries first (by row), then unmatched remote instances, then the other queries by
@@ -111,25 +111,20 @@ def final_order(queries: QuerySet, own: int, received: int, drops_tracks: bool) 
     Args:
         queries: ``own`` decoder queries, then appended remote instances.
         own: Number of decoder queries.
-        received: Number of remote instances that were aligned.
-        drops_tracks: Official quirk: carried tracks may be dropped, and room is made for fused
-            instances too when fewer were fused than received.
+        drops_tracks: Official quirk: carried tracks may have to make room too.
 
     Returns:
         (n',) int64 row indices.
     """
     row = torch.arange(len(queries), device=queries.refs.device)
-    fused = row[:own][queries.remote_bits[:own] > 0]
-    rest = row[:own][queries.remote_bits[:own] == 0]
-    added = row[own:]
+    from_remote = queries.remote_bits[:own] > 0
+    fused, rest, added = row[:own][from_remote], row[:own][~from_remote], row[own:]
     scores = queries.scores[rest]
-    if drops_tracks:
-        room = max(own - received, 0)
-    else:
+    room = max(own - len(fused) - len(added), 0)
+    if not drops_tracks:
         carried = queries.tracked[rest]
-        room = max(own - len(fused) - len(added), int(carried.sum()))
-        scores_for_room = scores + 2.0 * carried
-        chosen = scores_for_room.topk(min(room, len(rest))).indices
+        room = max(room, int(carried.sum()))
+        chosen = (scores + 2.0 * carried).topk(room).indices  # a score is below 1
         rest, scores = rest[chosen], scores[chosen]
-    best = scores.topk(min(room, len(rest))).indices
+    best = scores.topk(room).indices
     return torch.cat([fused, added, rest[best]])

@@ -96,8 +96,7 @@ class Cooperation(nn.Module):
             alignment = self.match(queries, self.align(remote), matching)
             queries = self.aggregate.fuse(queries, alignment, bit)
             alignments.append(alignment)
-        received = sum(len(a.refs) for a in alignments)
-        order = final_order(queries, own, received, self.quirks.complement_drops_tracks)
+        order = final_order(queries, own, self.quirks.complement_drops_tracks)
         fused = self.aggregate.cross(queries.select(order))
         return fused, tuple(alignments), torch.where(order < own, order, -1)
 
