@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3, CameraModel
+from cooptrack_core.simulation.actors import STEP_S, Actor
 from cooptrack_core.simulation.camera import Lens
 from cooptrack_core.simulation.layout import Layout, road_clearance
 from cooptrack_core.simulation.lidar import roadside_pattern, spinning_pattern
 from cooptrack_core.simulation.presets import Preset
 from cooptrack_core.simulation.shapes import Floats
-from cooptrack_core.simulation.traffic import STEP_S, Actor
 from cooptrack_core.structures import Role
 
 Array = NDArray[np.float64]
@@ -121,7 +121,9 @@ def _intrinsic(width: int, height: int, fov_deg: float, rng: Rng) -> Array:
     return np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
 
 
-def _camera(preset: Preset, fov: tuple[float, float], agent_SE3_camera: SE3, rng: Rng) -> CameraModel:
+def _camera(
+    preset: Preset, fov: tuple[float, float], agent_SE3_camera: SE3, rng: Rng
+) -> CameraModel:
     config = preset.camera
     k = _intrinsic(config.width, config.height, rng.uniform(*fov), rng)
     extrinsic = np.eye(4)
@@ -135,8 +137,10 @@ def vehicle_agent(
 ) -> Agent:
     """Put sensors on a vehicle: LiDAR on the roof, camera behind the windscreen."""
     tilt = rotation(rng.normal(0, 0.004), rng.normal(0, 0.003), rng.normal(0, 0.003))
-    body_SE3_agent = SE3(tilt, np.array([rng.uniform(-0.1, 0.3), 0.0, ORIGIN_HEIGHT - _BODY_HEIGHT]))
-    at = np.array([rng.uniform(1.0, 1.4), rng.uniform(-0.2, 0.2), rng.uniform(1.5, 1.7) - _BODY_HEIGHT])
+    roof = np.array([rng.uniform(-0.1, 0.3), 0.0, ORIGIN_HEIGHT - _BODY_HEIGHT])
+    body_SE3_agent = SE3(tilt, roof)
+    at = np.array([rng.uniform(1.0, 1.4), rng.uniform(-0.2, 0.2), rng.uniform(1.5, 1.7)])
+    at[2] -= _BODY_HEIGHT
     look = rotation(rng.normal(0, 0.008), np.radians(rng.uniform(0.0, 2.0)), rng.normal(0, 0.003))
     agent_SE3_camera = body_SE3_agent.inverse() @ SE3(look @ _OPTICAL, at)
     camera = _camera(preset, preset.camera.vehicle_fov_deg, agent_SE3_camera, rng)
@@ -149,7 +153,12 @@ def vehicle_agent(
 
 
 def roadside_agent(
-    agent_id: str, directory: str, spot: tuple[Array, float], skew_s: float, preset: Preset, rng: Rng
+    agent_id: str,
+    directory: str,
+    spot: tuple[Array, float],
+    skew_s: float,
+    preset: Preset,
+    rng: Rng,
 ) -> Agent:
     """Put sensors on a pole; ``spot`` is its foot (2,) and the azimuth of the view."""
     foot, azimuth = spot

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ _CAR_PAINTS = (
     (0.42, 0.03, 0.03), (0.04, 0.10, 0.36), (0.03, 0.17, 0.10), (0.52, 0.38, 0.10),
     (0.20, 0.30, 0.42), (0.50, 0.46, 0.38), (0.60, 0.18, 0.04), (0.10, 0.11, 0.14),
 )  # fmt: skip
+_BUS_PAINTS = ((0.55, 0.06, 0.05), (0.05, 0.2, 0.5), (0.75, 0.72, 0.6), (0.08, 0.38, 0.2))
 _CLOTHES = (
     (0.55, 0.08, 0.08), (0.08, 0.14, 0.45), (0.05, 0.05, 0.06), (0.65, 0.65, 0.62),
     (0.12, 0.35, 0.16), (0.70, 0.55, 0.10), (0.35, 0.22, 0.40), (0.25, 0.24, 0.22),
@@ -81,9 +83,8 @@ class Body:
 
 def _pick(rng: Rng, options: Sequence[tuple[float, float, float]], jitter: float = 0.05) -> Floats:
     colour = np.array(options[int(rng.integers(len(options)))])
-    return np.clip(colour * rng.uniform(0.8, 1.2) + rng.normal(0, jitter / 3, 3), 0.015, 0.9).astype(
-        np.float32
-    )
+    varied = colour * rng.uniform(0.8, 1.2) + rng.normal(0, jitter / 3, 3)
+    return np.asarray(np.clip(varied, 0.015, 0.9), np.float32)
 
 
 @lru_cache(maxsize=64)
@@ -129,11 +130,13 @@ def _painted(skin: dict[str, Floats], paint: Floats, bottom: Sequence[float] = D
 
 
 def _cabin(
-    stations: Sequence[tuple[float, float, float, float, float]], paint: Floats, pillars: Sequence[float]
+    stations: Sequence[tuple[float, float, float, float, float]],
+    paint: Floats,
+    pillars: Sequence[float],
 ) -> Mesh:
     """A glass house with a painted roof and pillars at the given x."""
     skin = loft(stations)
-    roof = int(np.argmax([min(a[2], b[2]) for a, b in zip(stations, stations[1:], strict=False)]))
+    roof = int(np.argmax([min(a[2], b[2]) for a, b in pairwise(stations)]))
     glass = np.concatenate([np.delete(skin['top'], roof, 0), skin['sides']])
     parts = [make_mesh(glass, GLASS, gloss=0.32)]
     parts.append(make_mesh(skin['top'][roof : roof + 1], paint, gloss=0.13))
@@ -260,7 +263,7 @@ def truck(rng: Rng) -> Body:
 def bus(rng: Rng) -> Body:
     """City bus with a band of windows and doors on the right."""
     length, width, height = rng.uniform(9.5, 12.0), 2.5, rng.uniform(2.95, 3.2)
-    paint = _pick(rng, ((0.55, 0.06, 0.05), (0.05, 0.2, 0.5), (0.75, 0.72, 0.6), (0.08, 0.38, 0.2)))
+    paint = _pick(rng, _BUS_PAINTS)
     half, w = length / 2, width / 2
     body = loft(
         [
@@ -271,7 +274,8 @@ def bus(rng: Rng) -> Body:
         ]
     )
     parts = [_painted(body, paint)]
-    parts.append(make_mesh(box([0, 0, height - 0.03], [length - 0.8, 2.3, 0.1]), (0.75, 0.75, 0.75)))
+    roof = box([0, 0, height - 0.03], [length - 0.8, 2.3, 0.1])
+    parts.append(make_mesh(roof, (0.75, 0.75, 0.75)))
     panes = int(length / 1.6)
     pitch = (length - 1.0) / panes
     for i in range(panes):
@@ -334,9 +338,8 @@ def _person(rng: Rng, tall: float, swing: float, *, seated: bool, look: Floats) 
 def pedestrian(rng: Rng) -> Body:
     """A walking person, four phases of the gait."""
     tall = rng.uniform(1.5, 1.9)
-    look = np.stack(
-        [_pick(rng, _CLOTHES), _pick(rng, _CLOTHES[1:3]), _pick(rng, _SKINS), _pick(rng, _SKINS[2:])]
-    )
+    shirt, trousers = _pick(rng, _CLOTHES), _pick(rng, _CLOTHES[1:3])
+    look = np.stack([shirt, trousers, _pick(rng, _SKINS), _pick(rng, _SKINS[2:])])
     look[3] *= 0.4
     phases = []
     for swing in (0.0, 1.0, 0.0, -1.0):
@@ -358,8 +361,9 @@ def cyclist(rng: Rng) -> Body:
         thick = 0.07 if motor else 0.025
         tyre = cylinder([x, -thick, radius], [x, thick, radius], radius, 12)
         parts.append(make_mesh(tyre, RUBBER))
-        disc_ = cylinder([x, -thick - 0.005, radius], [x, thick + 0.005, radius], 0.75 * radius, 12)
-        parts.append(make_mesh(disc_, (0.28, 0.28, 0.3)))
+        side = thick + 0.005
+        spokes = cylinder([x, -side, radius], [x, side, radius], 0.75 * radius, 12)
+        parts.append(make_mesh(spokes, (0.28, 0.28, 0.3)))
     seat = 0.72 if motor else 0.9
     thickness = 0.2 if motor else 0.06
     for a, b in (
@@ -372,7 +376,8 @@ def cyclist(rng: Rng) -> Body:
     bar = rod([base - 0.18, -0.3, seat + 0.2], [base - 0.18, 0.3, seat + 0.2], 0.05)
     parts.append(make_mesh(bar, DARK))
     parts.append(make_mesh(box([base - 0.08, 0, seat + 0.1], [0.1, 0.12, 0.1]), LAMP, glow=2.0))
-    parts.append(make_mesh(box([-base - 0.02, 0, seat - 0.15], [0.06, 0.1, 0.08]), RED_LAMP, glow=1.0))
+    tail = box([-base - 0.02, 0, seat - 0.15], [0.06, 0.1, 0.08])
+    parts.append(make_mesh(tail, RED_LAMP, glow=1.0))
     if motor:
         parts.append(make_mesh(box([-0.1, 0, 0.62], [0.8, 0.3, 0.22]), frame, gloss=0.15))
     phases = []

@@ -31,6 +31,7 @@ from cooptrack_core.simulation.scene import Capture, RoadUser, boxes_of
 
 Array = NDArray[np.float64]
 _REACH = 120.0
+_SIDES = (('veh', 'vehicle', 'vehicle-side'), ('inf', 'roadside', 'infrastructure-side'))
 # A body fills about this share of the outline of its box.
 _FILLING = 0.75
 
@@ -177,10 +178,11 @@ def cooperative_labels(
         ]
         if not by:
             continue
-        row = label(user, agent_SE3_site, seen[0].get(k), token_of(sequence, 'cooperative', frames['vehicle'], k))
+        token = token_of(sequence, 'cooperative', frames['vehicle'], k)
+        row = label(user, agent_SE3_site, seen[0].get(k), token)
         names = {'vehicle': 'veh', 'roadside': 'inf'}
         row['from_side'] = names.get(by[0], by[0]) if len(by) == 1 else 'coop'
-        for short, agent_id, side in (('veh', 'vehicle', 'vehicle-side'), ('inf', 'roadside', 'infrastructure-side')):
+        for short, agent_id, side in _SIDES:
             saw = agent_id in by
             row[f'{short}_pointcloud_timestamp'] = str(stamps[agent_id])
             row[f'{short}_frame_id'] = frames[agent_id]

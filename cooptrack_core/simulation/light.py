@@ -24,6 +24,7 @@ from cooptrack_core.simulation.shapes import Floats
 
 Rng = np.random.Generator
 KINDS = ('day', 'overcast', 'dusk')
+_EXPOSURE = {'day': 0.92, 'overcast': 1.1, 'dusk': 1.75}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +65,26 @@ def make_light(rng: Rng, weights: tuple[float, float, float]) -> Light:
     azimuth = rng.uniform(-np.pi, np.pi)
     low, high = {'day': (28, 62), 'overcast': (70, 88), 'dusk': (6, 16)}[kind]
     elevation = np.radians(rng.uniform(low, high))
-    sun = [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+    flat = np.cos(elevation)
+    sun = [flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)]
     table = {
         'day': ((1.40, 1.32, 1.14), (0.46, 0.52, 0.60), (0.66, 0.74, 0.84), (0.20, 0.36, 0.66)),
-        'overcast': ((0.42, 0.42, 0.43), (0.62, 0.64, 0.67), (0.72, 0.74, 0.76), (0.55, 0.57, 0.60)),
+        'overcast': ((0.42, 0.42, 0.43), (0.62, 0.64, 0.67), (0.7, 0.74, 0.76), (0.55, 0.57, 0.6)),
         'dusk': ((0.50, 0.28, 0.14), (0.17, 0.18, 0.25), (0.62, 0.40, 0.28), (0.12, 0.15, 0.30)),
     }[kind]
-    colours = [np.array(c, np.float32) * np.float32(rng.uniform(0.88, 1.12)) for c in table]
+    sun_colour, ambient, horizon, zenith = (
+        np.array(c, np.float32) * np.float32(rng.uniform(0.88, 1.12)) for c in table
+    )
     return Light(
-        kind,
-        np.array(sun, np.float32),
-        *colours,
+        kind=kind,
+        sun=np.array(sun, np.float32),
+        sun_colour=sun_colour,
+        ambient=ambient,
+        horizon=horizon,
+        zenith=zenith,
         clouds=float(rng.uniform(0.1, 0.6)),
         haze=float(rng.uniform(500, 1600) if kind != 'overcast' else rng.uniform(260, 900)),
-        exposure=float(rng.uniform(0.85, 1.15) * {'day': 0.92, 'overcast': 1.1, 'dusk': 1.75}[kind]),
+        exposure=float(rng.uniform(0.85, 1.15) * _EXPOSURE[kind]),
         lamps=1.0 if kind == 'dusk' else 0.12,
         noise=float(rng.uniform(1.5, 3.0) * (1.6 if kind == 'dusk' else 1.0)),
     )

@@ -125,7 +125,7 @@ class Preset:
     def __post_init__(self) -> None:
         """Reject what cannot be simulated."""
         if self.frames < 1 or self.rate_hz <= 0 or self.roadsides < 1 or self.vehicles < 0:
-            raise ValueError('frames, rate_hz and roadsides must be positive, vehicles not below 0')
+            raise ValueError('frames, rate_hz and roadsides must be positive, vehicles not < 0')
         if self.max_skew_ms * 2 >= 1000 / self.rate_hz:
             raise ValueError('max_skew_ms must stay below half a frame period')
 

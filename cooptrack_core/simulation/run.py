@@ -71,7 +71,7 @@ def simulate(
     require_engine()
     config, target = load_preset(preset), Path(out)
     if scenes < 1:
-        raise InputError(f'cannot simulate {scenes} scenes', field='scenes', remedy='ask for 1 or more')
+        raise InputError(f'{scenes} scenes are none', field='scenes', remedy='use 1 or more')
     if seed < 0:
         raise InputError(f'the seed {seed} is negative', field='seed', remedy='use 0 or more')
     if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
@@ -88,8 +88,7 @@ def simulate(
             if progress is not None:
                 progress(len(rows), scenes)
         write_index(partial, rows, config.split, config.name)
-        summary = describe(partial)
-    return summary
+        return describe(partial)
 
 
 def _sides(preset: Preset) -> list[tuple[str, Role]]:

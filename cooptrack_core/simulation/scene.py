@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3, Boxes3D
+from cooptrack_core.simulation.actors import STEP_S, Actor
 from cooptrack_core.simulation.agents import Agent, pole_spots, roadside_agent, vehicle_agent
 from cooptrack_core.simulation.camera import Picture, take_picture
 from cooptrack_core.simulation.layout import Layout, make_layout
@@ -33,7 +34,7 @@ from cooptrack_core.simulation.raycast import STATIC, Geometry, Layer
 from cooptrack_core.simulation.scenery import make_scenery, sensor_pole
 from cooptrack_core.simulation.shapes import Mesh, join
 from cooptrack_core.simulation.textures import Texture, paint_ground
-from cooptrack_core.simulation.traffic import STEP_S, Actor, Traffic
+from cooptrack_core.simulation.traffic import Traffic
 
 _EGO_SPEED = 7.0  # what the ego makes in the warm-up, m/s, roughly
 _EPOCH_US = 1_626_155_123_000_000  # some day in July 2021, as in the real data
@@ -236,9 +237,10 @@ class SceneSimulation:
 def boxes_of(users: Sequence[RoadUser], margin: float = 0.0) -> Boxes3D:
     """Boxes of road users in the site frame, grown by ``margin`` metres on every side."""
     n = len(users)
+    velocities = [[u.speed * np.cos(u.yaw), u.speed * np.sin(u.yaw)] for u in users]
     return Boxes3D(
         np.array([u.center for u in users]).reshape(n, 3),
         np.array([u.size for u in users]).reshape(n, 3) + 2 * margin,
         np.array([u.yaw for u in users]),
-        np.array([[u.speed * np.cos(u.yaw), u.speed * np.sin(u.yaw)] for u in users]).reshape(n, 2),
+        np.array(velocities).reshape(n, 2),
     )

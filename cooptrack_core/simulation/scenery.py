@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -145,7 +147,7 @@ def _lump(at: Array, radius: float, rng: Rng) -> NDArray[np.float32]:
         high = np.full(8, radius * np.sin(elevation) * 0.9)
         rings.append(at + np.stack([wide * np.cos(angle), wide * np.sin(angle), high], 1))
     quads = []
-    for low, up in zip(rings, rings[1:], strict=False):
+    for low, up in pairwise(rings):
         quads.append(np.stack([low, np.roll(low, -1, 0), np.roll(up, -1, 0), up], 1))
     return np.concatenate(quads).astype(np.float32)
 

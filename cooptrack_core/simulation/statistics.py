@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ class SimulationSummary:
 
 
 def _bin(value: float, edges: tuple[float, ...]) -> str:
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         if value < high:
             return f'{low:g}-{high:g}'
     return f'{edges[-1]:g}+'

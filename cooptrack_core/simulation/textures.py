@@ -19,13 +19,12 @@ Texels hold the square root of linear reflectance as uint8, so that 8 bits suffi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cooptrack_core.simulation.layout import CROSSWALK, REACH, STOP_LINE, Arm, Layout
 from cooptrack_core.simulation.shapes import Floats
@@ -95,8 +94,8 @@ def pyramid(image: Bytes, origin: tuple[float, float], texel: float, *, wrap: bo
     return Texture(tuple(levels), origin, texel, wrap)
 
 
-def _encode(colour: Sequence[float] | Floats) -> tuple[float, float, float]:
-    r, g, b = (float(np.sqrt(c) * 255) for c in colour)
+def _encode(colour: ArrayLike) -> tuple[float, float, float]:
+    r, g, b = (np.sqrt(np.asarray(colour, np.float64)) * 255).tolist()
     return r, g, b
 
 
@@ -133,7 +132,9 @@ def facade(style: int) -> Texture:
         for y in range(0, size, 8):
             image[y : y + 1] = (image[y : y + 1] * 0.86).astype(np.uint8)
     columns, rows = ((4, 4), (5, 4), (8, 4), (3, 4), (6, 4), (4, 4))[style]
-    wide, tall = ((0.5, 0.55), (0.42, 0.6), (0.82, 0.62), (0.72, 0.4), (0.4, 0.5), (0.92, 0.78))[style]
+    wide, tall = (
+        (0.5, 0.55), (0.42, 0.6), (0.82, 0.62), (0.72, 0.4), (0.4, 0.5), (0.92, 0.78),
+    )[style]  # fmt: skip
     cw, ch = size / columns, size / rows
     for row in range(rows):
         if style in (0, 3):
@@ -155,7 +156,7 @@ def facade(style: int) -> Texture:
             cv2.line(image, (middle, y0), (middle, y1), frame, 2)
     image = np.asarray(image[::-1])  # v runs upwards
     mottled = cv2.multiply(image, np.repeat(grain()[..., None], 3, 2), scale=1 / 128)
-    return pyramid(np.asarray(mottled), (0.0, 0.0), FACADE_EXTENT / size, wrap=True)
+    return pyramid(np.asarray(mottled, np.uint8), (0.0, 0.0), FACADE_EXTENT / size, wrap=True)
 
 
 class _Painter:
@@ -164,12 +165,13 @@ class _Painter:
     def __init__(self, image: Bytes, origin: float, texel: float) -> None:
         self.image, self.origin, self.texel = image, origin, texel
 
-    def fill(self, points: Array, colour: Sequence[float]) -> None:
-        pixels = np.round(((points - self.origin) / self.texel - 0.5) * 16).astype(np.int32)
-        cv2.fillPoly(self.image, [pixels.reshape(-1, 1, 2)], _encode(colour), cv2.LINE_AA, 4)
+    def fill(self, points: ArrayLike, colour: ArrayLike) -> None:
+        pixels = (np.asarray(points) - self.origin) / self.texel - 0.5
+        sixteenths = np.round(pixels * 16).astype(np.int32)
+        cv2.fillPoly(self.image, [sixteenths.reshape(-1, 1, 2)], _encode(colour), cv2.LINE_AA, 4)
 
     def strip(
-        self, arm: Arm, s0: float, s1: float, left: float, right: float, colour: Sequence[float]
+        self, arm: Arm, s0: float, s1: float, left: float, right: float, colour: ArrayLike
     ) -> None:
         """Fill between two lateral offsets along an arm."""
         s = np.linspace(s0, s1, max(2, int((s1 - s0) / 1.5)))
@@ -199,8 +201,7 @@ def paint_ground(layout: Layout, rng: np.random.Generator, texel: float) -> Text
             for arm in layout.arms
             for side in (arm.half_in + extra, -arm.half_out - extra)
         ]
-        hull = cv2.convexHull(np.array(corners, np.float32))[:, 0]
-        painter.fill(hull, colour)
+        painter.fill(cv2.convexHull(np.array(corners, np.float32))[:, 0], colour)
     for _ in range(int(rng.integers(6, 16))):  # patched road
         arm = layout.arms[int(rng.integers(len(layout.arms)))]
         s, a = rng.uniform(0, 60), rng.uniform(-arm.half_out, arm.half_in - 2)
@@ -214,9 +215,9 @@ def paint_ground(layout: Layout, rng: np.random.Generator, texel: float) -> Text
     noise = np.tile(turned, (times, times))[:size, :size]
     stretched = cv2.resize(turned, None, fx=5, fy=5, interpolation=cv2.INTER_LINEAR)
     wide = np.tile(stretched, (-(-size // 2560),) * 2)[:size, :size]
-    noise = cv2.addWeighted(noise, 0.55, wide, 0.45, 0)
-    image = cv2.multiply(image, cv2.merge([noise] * 3), scale=1 / 128)
-    return pyramid(np.asarray(image), (-half, -half), texel, wrap=False)
+    mottle = cv2.addWeighted(noise, 0.55, wide, 0.45, 0)
+    worn = cv2.multiply(image, cv2.merge([mottle] * 3), scale=1 / 128)
+    return pyramid(np.asarray(worn, np.uint8), (-half, -half), texel, wrap=False)
 
 
 def _markings(painter: _Painter, arm: Arm, paint: Array, yellow: Array) -> None:
@@ -232,7 +233,8 @@ def _markings(painter: _Painter, arm: Arm, paint: Array, yellow: Array) -> None:
             painter.strip(arm, start, solid, aside + 0.07, aside - 0.07, paint)
         for s in np.arange(solid, far, 6.0):
             painter.strip(arm, s, s + 2.5, aside + 0.07, aside - 0.07, paint)
-    for side, strip, lanes in ((1, arm.parking_in, arm.lanes_in), (-1, arm.parking_out, arm.lanes_out)):
+    kerbs = ((1, arm.parking_in, arm.lanes_in), (-1, arm.parking_out, arm.lanes_out))
+    for side, strip, lanes in kerbs:
         if strip:
             edge = side * lanes * w
             painter.strip(arm, start + 1, far, edge + 0.05, edge - 0.05, paint)
@@ -245,5 +247,8 @@ def _markings(painter: _Painter, arm: Arm, paint: Array, yellow: Array) -> None:
     for lane in range(arm.lanes_in):  # an arrow per lane, pointing at the junction
         a = (lane + 0.5) * w
         painter.strip(arm, start + 6.5, start + 9.5, a + 0.1, a - 0.1, paint)
-        tip = [arm.offset(start + 4.8, a), arm.offset(start + 6.6, a + 0.42), arm.offset(start + 6.6, a - 0.42)]
-        painter.fill(np.array(tip), paint)
+        tip = [
+            arm.offset(start + s, a + aside)
+            for s, aside in ((4.8, 0.0), (6.6, 0.42), (6.6, -0.42))
+        ]
+        painter.fill(tip, paint)

@@ -127,9 +127,9 @@ class Traffic:
         for k, lane in self._lanes:
             for _ in range(int(rng.poisson(self.demand.vehicles_per_lane))):
                 s = rng.uniform(5.0, 140.0)
-                if arm == ego_arm and s < self.ego.s and rng.random() < 0.7:
+                if k == ego_arm and s < self.ego.s and rng.random() < 0.7:
                     continue  # few follow the ego, where no camera looks
-                self._enter(arm, lane, s)
+                self._enter(k, lane, s)
         for _ in range(int(rng.poisson(self.demand.pedestrians))):
             self._walk()
 

@@ -22,8 +22,8 @@ import pytest
 
 pytest.importorskip('embreex', reason='the simulator needs the extra [simulator]')
 
-from cooptrack_core.simulation.presets import CameraConfig, Preset, load_preset  # noqa: E402
-from cooptrack_core.simulation.scene import Capture, SceneSimulation  # noqa: E402
+from cooptrack_core.simulation.presets import CameraConfig, Preset, load_preset
+from cooptrack_core.simulation.scene import Capture, SceneSimulation
 
 
 @pytest.fixture(scope='session')

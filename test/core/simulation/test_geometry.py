@@ -164,7 +164,7 @@ def test_a_body_fills_its_box_and_stays_in_it(kind):
         assert np.abs(points[:, 1]).max() < body.size[1] / 2 + 0.16
 
 
-def test_the_roadside_frame_has_the_road_below_and_the_camera_ahead(captures):
+def test_the_roadside_frame_has_the_road_below_and_the_camera_ahead(captures, small_preset):
     for capture in captures:
         if capture.agent.actor is None:
             pose = capture.site_SE3_agent
@@ -173,7 +173,8 @@ def test_the_roadside_frame_has_the_road_below_and_the_camera_ahead(captures):
             forward = capture.agent.agent_SE3_camera.rotation[:, 2]
             assert abs(np.arctan2(forward[1], forward[0])) < 0.06
             pitch = np.degrees(np.arcsin(-forward[2]))
-            assert 9.5 < pitch < 15.5
+            low, high = small_preset.camera.roadside_pitch_deg
+            assert low - 1 < pitch < high + 1
             ground = capture.cloud.points[capture.cloud.objects == 0, 2]
             assert -1.9 < np.percentile(ground, 20) < -1.7
 

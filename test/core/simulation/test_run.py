@@ -208,7 +208,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
         path.write_text('{}')
 
     monkeypatch.setattr(writer, '_dump', full)
-    with pytest.raises(InputError, match='No space left on device.*nothing incomplete'):
+    with pytest.raises(InputError, match=r'No space left on device.*nothing incomplete'):
         simulate(tmp_path / 'data', 'tiny', scenes=1, workers=1)
     assert list(tmp_path.iterdir()) == []
 

@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 import pytest
 
+from cooptrack_core.simulation.actors import STEP_S
 from cooptrack_core.simulation.layout import make_layout, road_clearance
-from cooptrack_core.simulation.traffic import STEP_S, Demand, Traffic
+from cooptrack_core.simulation.traffic import Demand, Traffic
 
 
 @pytest.fixture(scope='module', params=[0, 1, 2, 3])
