@@ -163,6 +163,15 @@ def test_the_official_view_follows_the_written_formula(tmp_path):
     assert view.timestamps['vehicle'] == pytest.approx(built.stamp_ns('vehicle', 1) * 1e-9)
 
 
+def test_a_remote_vehicle_has_its_whole_chain_in_the_official_view(tmp_path):
+    built = build_v2x_seq(tmp_path, Spec(extras=EXTRAS, frames=2))
+    scene = V2XSeqDataset(built.root).scenes[0]
+    pair = scene.pairs[1]
+    view = official_view(scene, pair)
+    expected = built.pose('vehicle_1', 1).inverse() @ built.pose('vehicle', 1)
+    np.testing.assert_allclose(view.vehicle_to_remote['vehicle_1'], expected.matrix, atol=1e-6)
+
+
 def test_without_agents_json_it_is_plain_v2x_seq(built):
     dataset = V2XSeqDataset(built.root)
     assert [a.agent_id for a in dataset.agents] == ['vehicle', 'roadside']
