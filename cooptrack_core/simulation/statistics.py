@@ -77,14 +77,21 @@ class SimulationSummary:
         return asdict(self)
 
     def as_markdown(self) -> str:
-        """A table for people."""
+        """A table for documents."""
+        lines = [f'| {name} | {value} |' for name, value in self._rows()]
+        return '\n'.join(['| what | value |', '| --- | --- |', *lines])
 
+    def __str__(self) -> str:
+        """Return aligned lines for a terminal."""
+        return '\n'.join(f'{name:55} {value}' for name, value in self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
         def listed(values: dict[str, Any]) -> str:
             return ', '.join(
                 f'{k}: {v:.2f}' if isinstance(v, float) else f'{k}: {v}' for k, v in values.items()
             )
 
-        rows = [
+        return [
             ('preset', self.preset),
             ('scenes, frame pairs', f'{self.scenes}, {self.pairs}'),
             ('weather (scenes)', listed(self.weather)),
@@ -100,8 +107,6 @@ class SimulationSummary:
             ('labelled cars per pair by speed (m/s)', listed(self.speed_histogram)),
             ('mean speed of the ego', f'{self.ego_speed:.1f} m/s'),
         ]
-        lines = [f'| {name} | {value} |' for name, value in rows]
-        return '\n'.join(['| what | value |', '| --- | --- |', *lines])
 
 
 def _bin(value: float, edges: tuple[float, ...]) -> str:
