@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ import pytest
 from cooptrack_core.datasets.v2x_seq.dataset import V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.simulation import describe, load_preset, raycast, simulate, writer
+from cooptrack_core.simulation.scene import SceneSimulation
 
 
 @pytest.fixture(scope='module')
@@ -240,3 +242,24 @@ def test_senseless_numbers_are_refused(tmp_path, scenes, seed):
 def test_a_directory_that_is_no_simulation_cannot_be_described(tmp_path):
     with pytest.raises(InputError, match='no complete simulated dataset'):
         describe(tmp_path)
+
+
+def test_the_benchmark_preset_is_frozen():
+    """Whoever changes these scenes makes published figures incomparable: see CHANGELOG.rst."""
+    preset = load_preset('benchmark')
+    assert (preset.frames, preset.rate_hz, preset.roadsides, preset.vehicles) == (100, 10.0, 1, 0)
+    assert (preset.camera.width, preset.camera.height) == (960, 540)
+    small = replace(preset.camera, width=32, height=18, ground_texel=2.0)
+    preset = replace(preset, camera=small, lidar=load_preset('tiny').lidar)
+    expected = [
+        ('tee', 'overcast', 6, -4.871, {'Car': 7, 'Cyclist': 1, 'Pedestrian': 17, 'Truck': 1,
+                                        'Van': 4}),
+        ('skewed', 'overcast', 14, -19.745, {'Bus': 1, 'Car': 21, 'Cyclist': 1, 'Motorcyclist': 1,
+                                             'Pedestrian': 16, 'Truck': 4, 'Van': 2}),
+    ]  # fmt: skip
+    for index, (layout, weather, routes, skew_ms, types) in enumerate(expected):
+        scene = SceneSimulation(preset, 0, index)
+        assert (scene.layout.kind, scene.light.kind) == (layout, weather)
+        assert len(scene.layout.routes) == routes
+        assert scene.agents[1].skew_s * 1000 == pytest.approx(skew_ms, abs=1e-3)
+        assert Counter(a.body.type for a in scene.actors if a.first == 0) == types
