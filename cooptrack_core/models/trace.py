@@ -60,7 +60,7 @@ class StageTrace:
     frames: list[dict[str, Tensor]] = field(default_factory=list)
 
 
-def stages(outputs: FrameOutputs) -> dict[str, Tensor]:
+def stages(outputs: FrameOutputs, cooperative: bool) -> dict[str, Tensor]:
     """Stages of one frame by official name; parts the model lacks are absent.
 
     ``gba.veh_idx`` and ``gba.inf_idx`` are the matched pairs in row order. With several remote
@@ -92,7 +92,7 @@ def stages(outputs: FrameOutputs) -> dict[str, Tensor]:
             result['gba.attn'] = remote.affinity
         result['gba.veh_idx'] = remote.ego_rows
         result['gba.inf_idx'] = remote.remote_rows
-    if outputs.reasoned_feats is not None:
+    if cooperative:
         result['agg.query'] = outputs.fused_feats
         result['agg.motion'] = outputs.fused_motion
         result['agg.ref'] = outputs.fused_refs
@@ -117,11 +117,13 @@ def record_stages(model: CoopTrack) -> Iterator[StageTrace]:
     Args:
         model: The model; call it as ``model(frame, memory, remotes)``.
     """
-    trace = StageTrace()
+    trace, cooperative = StageTrace(), model.cooperation is not None
 
     def record(_module: nn.Module, _args: Any, result: Any) -> None:
         outputs: FrameOutputs = result[0]
-        trace.frames.append({name: t.detach().clone() for name, t in stages(outputs).items()})
+        trace.frames.append(
+            {name: t.detach().clone() for name, t in stages(outputs, cooperative).items()}
+        )
 
     handle = model.register_forward_hook(record)
     try:

@@ -70,11 +70,21 @@ class MultiheadAttention(nn.Module):
             )  # (B, heads, n, d)
             for x, w, b in ((query, wq, bq), (key, wk, bk), (value, wv, bv))
         )
-        out = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=None if blocked is None else ~blocked,
-            dropout_p=self.attention_dropout if self.training else 0.0,
-        )
+        dropout = self.attention_dropout if self.training else 0.0
+        if q.shape[2] == 1:
+            out = _attend_once(q, k, v, blocked, dropout)
+        else:
+            mask = None if blocked is None else ~blocked
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         return cast(Tensor, self.dropout(self.out_proj(out.transpose(1, 2).flatten(2))))
+
+
+def _attend_once(
+    q: Tensor, k: Tensor, v: Tensor, blocked: Tensor | None, dropout: float
+) -> Tensor:
+    """Attention of one query per batch entry; the fused kernel is slow for many short ones."""
+    scores = (q * k).sum(-1) * q.shape[-1] ** -0.5  # (B, heads, k)
+    if blocked is not None:
+        scores = scores.masked_fill(blocked[:, :, 0], float('-inf'))
+    weights = F.dropout(scores.softmax(-1), dropout)
+    return (weights[..., None] * v).sum(2, keepdim=True)

@@ -68,7 +68,7 @@ class CrossAgentAlignment(nn.Module):
     def forward(self, remote: RemoteInstances) -> RemoteAlignment:
         """Align one remote agent's instances; pairs and affinity are still empty."""
         like = next(self.parameters())
-        ego_T_remote = torch.from_numpy(remote.ego_T_remote).to(like)
+        ego_T_remote = torch.tensor(remote.ego_T_remote).to(like)
         refs, boxes = remote.ref_pts.to(like), remote.boxes.to(like)
         points = box_code.denormalise(refs, remote.range)
         if remote.age_s:

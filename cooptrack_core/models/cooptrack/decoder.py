@@ -159,4 +159,5 @@ class Decoder(nn.Module):
             outputs.append((x, to_logits(x), boxes, refs))
             refs = moved.detach()
         feats, logits, boxes, starts = (torch.stack(p) for p in zip(*outputs, strict=True))
-        return DecoderOutputs(feats, logits, boxes, starts, last_refs=refs)
+        # The last reference keeps its graph: its embedding and the refined box depend on it.
+        return DecoderOutputs(feats, logits, boxes, starts, last_refs=moved)
