@@ -176,22 +176,39 @@ def roadside_agent(
 
 
 def pole_spots(layout: Layout, side_streets: set[int], rng: Rng) -> list[tuple[Array, float]]:
-    """Feet of poles at the kerbs beside the mouths, in random order.
+    """Feet of poles at the kerbs beside the mouths, in random order, with the azimuth of view.
 
     Each looks over the junction into one of the other arms, most often into one of the
-    ``side_streets`` (indices of arms), which the ego cannot see for the buildings.
+    ``side_streets`` (indices of arms), which the ego cannot see for the buildings. The views
+    with the least of a corner in the way come first.
     """
     spots = []
     for k, arm in enumerate(layout.arms):
         for side in (1.0, -1.0):
             half = arm.half_in if side > 0 else arm.half_out
-            foot = arm.offset(arm.mouth + rng.uniform(1.0, 8.0), side * (half + 0.55))
+            foot = arm.offset(arm.mouth + rng.uniform(0.5, 6.0), side * (half + 0.55))
             if road_clearance(layout, foot[None])[0] < 0.3:
                 continue
-            others = [j for j in range(len(layout.arms)) if j != k]
-            weights = np.array([4.0 if j in side_streets else 1.0 for j in others])
-            other = layout.arms[int(rng.choice(others, p=weights / weights.sum()))]
-            aim = other.offset(other.mouth + rng.uniform(3.0, 16.0), rng.normal(0, 1.5)) - foot
-            spots.append((foot, float(np.arctan2(aim[1], aim[0]))))
-    order = rng.permutation(len(spots))
-    return [spots[i] for i in order]
+            for j, other in enumerate(layout.arms):
+                if j == k:
+                    continue
+                aim = other.offset(other.mouth + rng.uniform(3.0, 16.0), rng.normal(0, 1.5))
+                view = np.arctan2(*(aim - foot)[::-1])
+                blocked = _blocked(layout, foot, float(view), float(np.hypot(*(aim - foot))))
+                luck = rng.uniform(0.0, 1.0 if j in side_streets else 1.6)
+                spots.append((blocked, luck, foot, float(view)))
+    chosen: list[tuple[Array, float]] = []
+    for _, _, foot, view in sorted(spots, key=lambda spot: spot[:2]):
+        if all(np.hypot(*(foot - other)) > 1.0 for other, _ in chosen):
+            chosen.append((foot, view))  # one unit per pole
+    return chosen
+
+
+def _blocked(layout: Layout, foot: Array, view: float, far: float) -> int:
+    """How many of three lines of sight cross ground where a building may stand."""
+    count = 0
+    for turn, reach in ((0.0, far), (0.35, 16.0), (-0.35, 16.0)):
+        s = np.arange(1.0, reach, 1.0)[:, None]
+        line = foot + s * np.array([np.cos(view + turn), np.sin(view + turn)])
+        count += bool((road_clearance(layout, line) > 0.8 * layout.sidewalk).any())
+    return count
