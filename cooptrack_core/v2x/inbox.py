@@ -196,16 +196,22 @@ class MessageInbox:
         counters.total_age_ns += counters.last_age_ns
         return Accepted(message)
 
-    def latest(self, now_ns: int, *, new_only: bool = True) -> tuple[InstanceMessage, ...]:
+    def latest(
+        self, now_ns: int, *, new_only: bool = True, captured_until_ns: int | None = None
+    ) -> tuple[InstanceMessage, ...]:
         """Hand out the newest usable message of each sender, sorted by agent id.
 
         Args:
             now_ns: Time for which they are wanted, receiver's clock (for fusion: the ego's
                 capture time). Captures later than this plus the tolerance keep waiting.
             new_only: Hand each message out once; otherwise the last one is repeated while young.
+            captured_until_ns: Captures later than this keep waiting instead, for a receiver that
+                works behind real time.
         """
         self._follow_clock(now_ns)
         horizon = now_ns + self.settings.future_tolerance_ns
+        if captured_until_ns is not None:
+            horizon = captured_until_ns
         oldest = now_ns - self.settings.max_age_ns
         out = []
         for agent_id, peer in sorted(self._peers.items()):

@@ -36,7 +36,7 @@ from cooptrack_core.structures import (
     TrackedObjects,
 )
 from cooptrack_ros.bags import names
-from cooptrack_ros.bags.places import AgentPlaces, map_near
+from cooptrack_ros.bags.places import AgentPlaces, MessageSink, map_near
 from cooptrack_ros.bags.writer import BagWriter, Storage
 from cooptrack_ros.conversions import (
     MarkerBuilder,
@@ -102,40 +102,84 @@ def write_dataset_bag(
     Raises:
         InputError: A file of the scene is unusable, or the bag cannot be written.
     """
-    order = list(scene.stream())
-    if not order:
-        raise InputError('the scene has no frames', path=path, field=scene.sequence_id)
-    frames = _poses(scene)
-    still = {agent_id: _stands(agent) for agent_id, agent in _by_agent(frames).items()}
-    map_SE3_world = map_near(frames[order[0][:2]].world_SE3_agent)
-    events = _events(scene, order)
     with BagWriter(path, storage, overwrite=overwrite) as bag:
-        places = AgentPlaces(bag, map_SE3_world)
-        _announce(scene, bag, places, frames, still)
-        truth = _GroundTruth(bag, scene, map_SE3_world)
-        for done, (stamp_ns, kind, agent_id, frame_id) in enumerate(events):
-            frame = frames[agent_id, frame_id]
-            if kind == 'pose':
-                places.write_frame(frame, still=still[agent_id])
-                truth.write(frame)
-            else:
-                _write_image(scene, bag, places, agent_id, frame_id, stamp_ns)
+        events = SceneEvents(scene, bag)
+        events.announce()
+        for done, event in enumerate(events.order):
+            events.write(event)
             if progress is not None:
-                progress(done + 1, len(events))
-        origin = map_SE3_world.inverse().translation
+                progress(done + 1, len(events.order))
+        origin = events.map_SE3_world.inverse().translation
         bag.note('map_origin_in_world', ' '.join(f'{v:.3f}' for v in origin))
         bag.note('sequence_id', scene.sequence_id)
-        bag.note('camera_rotation_residual', f'{places.largest_residual:.3e}')
+        bag.note('camera_rotation_residual', f'{events.places.largest_residual:.3e}')
     return BagSummary(
         path=str(path),
         messages=dict(sorted(bag.counts.items())),
-        duration_s=(events[-1][0] - events[0][0]) / 1e9,
+        duration_s=(events.order[-1][0] - events.order[0][0]) / 1e9,
         map_origin=(float(origin[0]), float(origin[1]), float(origin[2])),
-        largest_residual=places.largest_residual,
+        largest_residual=events.places.largest_residual,
     )
 
 
-Event = tuple[int, str, str, str]
+Event = tuple[int, str, str, str]  # stamp, 'pose' or 'image', agent, frame
+
+
+class SceneEvents:
+    """A scene as the messages of its agents, in order of time; for bags and for live playing.
+
+    Attributes:
+        order: All events; each is written at its stamp.
+        map_SE3_world: Place of the dataset's world in ``map``.
+        places: Writes TF and calibrations.
+    """
+
+    def __init__(self, scene: Scene, bag: MessageSink) -> None:
+        """Read the poses of the scene; images are read when they are written.
+
+        Args:
+            scene: The scene.
+            bag: Takes the messages.
+
+        Raises:
+            InputError: The scene is empty, or a file of it is unusable.
+        """
+        order = list(scene.stream())
+        if not order:
+            raise InputError(
+                'the scene has no frames', path=scene.dataset.root, field=scene.sequence_id
+            )
+        self._scene = scene
+        self._bag = bag
+        self._frames = _poses(scene)
+        agents = _by_agent(self._frames)
+        self._still = {agent_id: _stands(agent) for agent_id, agent in agents.items()}
+        self.order = _events(scene, order)
+        self.map_SE3_world = map_near(self._frames[order[0][:2]].world_SE3_agent)
+        self._start()
+
+    def _start(self) -> None:
+        self.places = AgentPlaces(self._bag, self.map_SE3_world)
+        self._truth = _GroundTruth(self._bag, self._scene, self.map_SE3_world)
+
+    def announce(self) -> None:
+        """Write who there is and what does not move; again at the start of each lap."""
+        self._start()
+        _announce(self._scene, self._bag, self.places, self._frames, self._still)
+
+    def write(self, event: Event) -> None:
+        """Write the messages of one event.
+
+        Raises:
+            InputError: A file of the scene is missing or unusable.
+        """
+        stamp_ns, kind, agent_id, frame_id = event
+        if kind == 'pose':
+            frame = self._frames[agent_id, frame_id]
+            self.places.write_frame(frame, still=self._still[agent_id])
+            self._truth.write(frame)
+        else:
+            _write_image(self._scene, self._bag, self.places, agent_id, frame_id, stamp_ns)
 
 
 def _events(scene: Scene, order: list[tuple[str, str, int]]) -> list[Event]:
@@ -179,7 +223,7 @@ def _stands(frames: list[AgentFrame]) -> bool:
 
 def _announce(
     scene: Scene,
-    bag: BagWriter,
+    bag: MessageSink,
     places: AgentPlaces,
     frames: dict[tuple[str, str], AgentFrame],
     still: dict[str, bool],
@@ -204,7 +248,12 @@ def _announce(
 
 
 def _write_image(
-    scene: Scene, bag: BagWriter, places: AgentPlaces, agent_id: str, frame_id: str, stamp_ns: int
+    scene: Scene,
+    bag: MessageSink,
+    places: AgentPlaces,
+    agent_id: str,
+    frame_id: str,
+    stamp_ns: int,
 ) -> None:
     record = scene.record(agent_id, frame_id)
     path = scene.dataset.root / scene.agent(agent_id).directory / record.image
@@ -225,7 +274,7 @@ def _write_image(
 class _GroundTruth:
     """Writes the labels of a scene."""
 
-    def __init__(self, bag: BagWriter, scene: Scene, map_SE3_world: SE3) -> None:
+    def __init__(self, bag: MessageSink, scene: Scene, map_SE3_world: SE3) -> None:
         self._bag = bag
         self._scene = scene
         self._map = map_SE3_world

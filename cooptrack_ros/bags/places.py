@@ -18,15 +18,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cooptrack_core.geometry import SE3, CameraModel, orthogonality_residual
 from cooptrack_core.structures import AgentFrame
 from cooptrack_ros.bags import names
-from cooptrack_ros.bags.writer import BagWriter
-from cooptrack_ros.conversions import info_to_message, transform_to_message
+from cooptrack_ros.conversions import MessageTypes, info_to_message, transform_to_message
 
 # float32, in which viewers compute, resolves 1 mm at this distance from the origin.
 _NEAR_M = 10_000.0
@@ -57,14 +56,27 @@ def extrinsic_from(camera: CameraModel) -> tuple[SE3, float]:
 Link = tuple[str, str, SE3]  # parent, child, parent_SE3_child
 
 
+class MessageSink(Protocol):
+    """Takes messages: a bag that is written, or a node that publishes."""
+
+    @property
+    def types(self) -> MessageTypes:
+        """Makes the messages it takes."""
+        ...
+
+    def write(self, topic: str, message_type: str, message: Any, stamp_ns: int) -> None:
+        """Take one message."""
+        ...
+
+
 class AgentPlaces:
     """Writes TF and calibration of the agents of a bag, static ones only when they change."""
 
-    def __init__(self, bag: BagWriter, map_SE3_world: SE3) -> None:
+    def __init__(self, bag: MessageSink, map_SE3_world: SE3) -> None:
         """Nothing is written before the first agent.
 
         Args:
-            bag: The open bag.
+            bag: Takes the messages, usually an open bag.
             map_SE3_world: Place of the world in the map.
         """
         self.bag = bag

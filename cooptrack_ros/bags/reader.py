@@ -348,7 +348,7 @@ class BagReader:
             raise self._error(
                 error.message, field=raw.camera.topic, remedy=error.remedy or ''
             ) from error
-        signature = (_signature(info), camera_SE3_agent.matrix.tobytes())
+        signature = (info_signature(info), camera_SE3_agent.matrix.tobytes())
         if key not in self._calibrations or self._calibrations[key][0] != signature:
             calibration = calibration_from_info(
                 info,
@@ -366,7 +366,7 @@ class BagReader:
             self._on_warning(f'{reason}: {detail} (further ones are counted only)')
 
 
-def _signature(info: Any) -> tuple[Any, ...]:
+def info_signature(info: Any) -> tuple[Any, ...]:
     """Everything in a CameraInfo but its header."""
     roi = info.roi
     return (

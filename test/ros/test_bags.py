@@ -319,7 +319,7 @@ def test_a_run_holds_everything_a_viewer_needs(run, scene):
     assert types['/cooptrack/markers'] == 'visualization_msgs/msg/MarkerArray'
     assert types['/vehicle/front/image_raw/compressed'] == 'sensor_msgs/msg/CompressedImage'
     for topic in ('/cooptrack/tracks', '/cooptrack/ego_only/markers', '/gt/markers',
-                  '/cooptrack/status', '/cooptrack/agents'):  # fmt: skip
+                  '/cooptrack/fusion_status', '/cooptrack/agents'):  # fmt: skip
         assert counts[topic] == n
     assert counts['/tf'] == 2 * n
 

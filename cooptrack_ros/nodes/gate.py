@@ -1,0 +1,119 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Nodes room: messages of the peers on their way from the radio to the fusion.
+
+The rule is that of ``cooptrack_core.perception.stream``: an ego frame waits up to ``wait`` after
+its own capture and uses, per sender, the newest message captured no later than that. The wait
+ends early when every sender has brought a capture at or after the frame's: what it sends next
+belongs to a later frame, as agents capture less often than ``wait``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from cooptrack_core.errors import MessageError
+from cooptrack_core.structures import InstanceMessage
+from cooptrack_core.v2x import Accepted, InboxStats, MessageInbox, Reason, Rejected
+from cooptrack_ros.conversions import features_from_message, features_size
+
+_POLL_S = 0.005
+
+
+class FusionGate:
+    """An inbox between the thread that receives and the thread that fuses."""
+
+    def __init__(self, inbox: MessageInbox, wait_ns: int, world_frame: str) -> None:
+        """Start without messages.
+
+        Args:
+            inbox: Checks and counts.
+            wait_ns: Longest wait after the capture of the ego frame.
+            world_frame: Frame in which the poses of the senders must be given.
+        """
+        self.wait_ns = wait_ns
+        self._inbox = inbox
+        self._world_frame = world_frame
+        self._newest: dict[str, int] = {}
+        self._condition = threading.Condition()
+
+    def receive(self, message: Any, channel_agent_id: str, now_ns: int) -> Accepted | Rejected:
+        """Take a cooptrack_msgs/InstanceFeatures; nothing is raised for a bad one.
+
+        Args:
+            message: What came.
+            channel_agent_id: The agent whose topic it came on.
+            now_ns: Time of arrival.
+        """
+        size = features_size(message)
+        problem: MessageError | None = None
+        decoded: InstanceMessage | None = None
+        try:
+            decoded = features_from_message(message, self._inbox.settings.limits)
+            if message.world_frame_id != self._world_frame:
+                problem = MessageError(
+                    Reason.MALFORMED,
+                    f"its pose is in '{message.world_frame_id}', here in '{self._world_frame}'",
+                )
+        except MessageError as error:
+            problem = error
+        except (ValueError, TypeError, OverflowError, AttributeError) as error:
+            # The decoder names all it knows; what it does not know must not end the node either.
+            problem = MessageError(Reason.MALFORMED, f'{type(error).__name__}: {error}')
+        with self._condition:
+            if problem is not None or decoded is None:
+                return self._inbox.refuse(
+                    problem or MessageError(Reason.MALFORMED), size, channel_agent_id
+                )
+            verdict = self._inbox.offer(decoded, now_ns, size, channel_agent_id=channel_agent_id)
+            if isinstance(verdict, Accepted):
+                newest = self._newest.get(decoded.agent_id, decoded.stamp_ns)
+                self._newest[decoded.agent_id] = max(newest, decoded.stamp_ns)
+                self._condition.notify_all()
+            return verdict
+
+    def wait(self, stamp_ns: int, now_ns: Callable[[], int], given_up: Callable[[], bool]) -> None:
+        """Wait for the messages around an ego frame.
+
+        Args:
+            stamp_ns: Capture time of the frame.
+            now_ns: The clock, which may stand still or jump.
+            given_up: Whether the wait is of no use any more.
+        """
+        with self._condition:
+            while not given_up() and now_ns() < stamp_ns + self.wait_ns:
+                followed = self._inbox.agents
+                if followed and all(self._newest.get(a, -1) >= stamp_ns for a in followed):
+                    return
+                self._condition.wait(_POLL_S)
+
+    def messages(self, stamp_ns: int) -> tuple[InstanceMessage, ...]:
+        """Hand out the newest young message of each sender for an ego frame."""
+        with self._condition:
+            return self._inbox.latest(stamp_ns, captured_until_ns=stamp_ns + self.wait_ns)
+
+    def reset(self) -> None:
+        """Forget all senders; counters stay."""
+        with self._condition:
+            self._newest.clear()
+            self._inbox.reset()
+
+    @property
+    def stats(self) -> InboxStats:
+        """Counts so far."""
+        with self._condition:
+            return self._inbox.stats
