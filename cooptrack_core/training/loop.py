@@ -25,7 +25,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from cooptrack_core.errors import InputError
 from cooptrack_core.training.checkpoints import load_state, save_state
 from cooptrack_core.training.options import Optimisation, Progress, Recipe, TrainingOptions
 from cooptrack_core.training.schedule import build_optimiser, set_learning_rate
@@ -50,43 +49,6 @@ class StageRun(Protocol):
 
     def export(self, directory: Path) -> Path:
         """Write the final weights."""
-
-
-def autocast(mode: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Mixed precision: bfloat16 on CPUs that compute it natively and on CUDA, else nothing."""
-    if mode == 'off' or (mode == 'auto' and not native_bfloat16(device)):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 natively."""
-    if device.type == 'cuda':
-        return bool(torch.cuda.is_bf16_supported())
-    try:
-        flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
-    except OSError:
-        return False
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags
-
-
-def pick_device(name: str) -> torch.device:
-    """Parse a device name.
-
-    Raises:
-        InputError: It does not exist here.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(
-            f'unknown device {name!r}', field='device', remedy='use cpu, cuda or cuda:N'
-        ) from error
-    if device.type == 'cuda' and not torch.cuda.is_available():
-        raise InputError(
-            'this machine or this torch has no CUDA', field='device', remedy='use --device cpu'
-        )
-    return device
 
 
 def seed_iteration(seed: int, iteration: int) -> None:

@@ -126,8 +126,7 @@ class Streaming:
         decoder_losses: Whether decoder layers are supervised (as released: not in the
             cooperative stage).
         fusion_pairs: Which pairs are fused in training: ``rule`` (as released: nearest within
-            3.5 m), ``learnt`` (affinity, as at inference) or ``labels`` (the association labels,
-            completed by the rule).
+            3.5 m; the affinity is supervised all the same) or ``learnt`` (as at inference).
         association_alpha: -1 as released, 0.5 as the paper says.
         message_dropout: Probability that a message does not arrive.
         instance_dropout: Probability that one instance of a message does not arrive.
@@ -142,7 +141,7 @@ class Streaming:
     carry_iou: float = 0.5
     carry_distance: float = 0.0
     decoder_losses: bool = True
-    fusion_pairs: Literal['rule', 'learnt', 'labels'] = 'rule'
+    fusion_pairs: Literal['rule', 'learnt'] = 'rule'
     association_alpha: float = -1.0
     message_dropout: float = 0.0
     instance_dropout: float = 0.0

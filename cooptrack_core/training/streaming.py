@@ -17,18 +17,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from cooptrack_core.models.cooptrack.interface import (
+    DenseFeatures,
     FrameInputs,
     FrameOutputs,
     RemoteInstances,
     TrackMemory,
 )
+from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.cooptrack.model import Matching as Pairing
 from cooptrack_core.training.carry import carried_rows, refresh_iou, well_placed
 from cooptrack_core.training.losses import (
     Share,
@@ -44,11 +47,6 @@ from cooptrack_core.training.matching import (
 )
 from cooptrack_core.training.options import Streaming
 from cooptrack_core.training.targets import GroundTruth
-
-Model = Callable[
-    [FrameInputs, 'TrackMemory | None', Sequence[RemoteInstances]],
-    'tuple[FrameOutputs, TrackMemory]',
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +94,14 @@ def batch_losses(frames: Sequence[FrameLosses]) -> dict[str, Tensor]:
 
 
 def agent_step(
-    model: Model,
+    model: CoopTrack,
     frame: FrameInputs,
     memory: TrainingMemory | None,
     truth: GroundTruth,
     plan: Streaming,
     generator: torch.Generator | None = None,
     *,
-    stale_overlap: bool = False,
+    dense: DenseFeatures | None = None,
 ) -> tuple[FrameLosses, TrainingMemory, FrameOutputs]:
     """Train one agent on one frame: every decoder layer and the reasoned output.
 
@@ -114,10 +112,13 @@ def agent_step(
         truth: What the agent should find.
         plan: Augmentation of tracks.
         generator: Randomness of it.
-        stale_overlap: As released, see ``refresh_iou``; then the decoder's boxes are judged,
-            otherwise the refined ones, which are what the next frame starts from.
+        dense: Features of the frame when they are computed already.
+
+    Whether a track lives on is judged by the refined boxes, which the next frame starts from; as
+    released (``stale_overlap``) by those of the last matched decoder layer.
     """
-    outputs, after = model(frame, memory.model if memory else None, ())
+    stale = model.config.quirks.stale_overlap
+    outputs = model.step(frame, memory.model if memory else None, dense=dense)
     start = outputs.start.ids
     shares, matching = _decoder_losses(outputs, start, truth)
     queries = outputs.queries
@@ -126,15 +127,15 @@ def agent_step(
     shares['ref_loss_cls'], shares['ref_loss_box'] = memory_bank_losses(
         queries.logits, queries.boxes, final, truth
     )
-    judged = outputs.decoder.boxes[-1, 0] if stale_overlap else queries.boxes
+    judged = outputs.decoder.boxes[-1, 0] if stale else queries.boxes
     # Without remote instances the output order is the decoder's.
     new = dataclasses.replace(final, new=matching.new)
-    kept = _carry(outputs, after, memory, new, judged, truth, plan, generator, stale_overlap)
+    kept = _carry(model, frame, outputs, memory, new, judged, truth, plan, generator)
     return FrameLosses(shares), kept, outputs
 
 
 def cooperative_step(
-    model: Model,
+    model: CoopTrack,
     frame: FrameInputs,
     memory: TrainingMemory | None,
     remotes: Sequence[RemoteInstances],
@@ -143,7 +144,7 @@ def cooperative_step(
     generator: torch.Generator | None = None,
     *,
     own_truth: GroundTruth | None = None,
-    stale_overlap: bool = False,
+    dense: DenseFeatures | None = None,
 ) -> tuple[FrameLosses, TrainingMemory, FrameOutputs]:
     """Train the cooperative vehicle on one frame: fused output, memory bank, association.
 
@@ -157,9 +158,11 @@ def cooperative_step(
         generator: Randomness.
         own_truth: What the vehicle sees itself; supervises the decoder when
             ``plan.decoder_losses`` is set, together with the objects of carried tracks.
-        stale_overlap: As released, see ``refresh_iou``.
+        dense: Features of the frame when they are computed already.
     """
-    outputs, after = model(frame, memory.model if memory else None, remotes)
+    pairing: Pairing = 'supervised' if plan.fusion_pairs == 'rule' else 'learned'
+    before = memory.model if memory else None
+    outputs = model.step(frame, before, remotes, pairing, dense)
     queries = outputs.queries
     shares: dict[str, Share] = {}
     start = outputs.start.ids
@@ -172,9 +175,7 @@ def cooperative_step(
     bank = memory_bank_losses(queries.logits, queries.boxes, match_ids(matching.ids, truth), truth)
     shares['ref_loss_cls'], shares['ref_loss_box'] = bank
     association = _association(outputs, truth, plan.association_alpha)
-    kept = _carry(
-        outputs, after, memory, matching, queries.boxes, truth, plan, generator, stale_overlap
-    )
+    kept = _carry(model, frame, outputs, memory, matching, queries.boxes, truth, plan, generator)
     return FrameLosses(shares, {'asso_loss': association}), kept, outputs
 
 
@@ -230,17 +231,18 @@ def _association(outputs: FrameOutputs, truth: GroundTruth, alpha: float) -> Ten
 
 
 def _carry(
+    model: CoopTrack,
+    frame: FrameInputs,
     outputs: FrameOutputs,
-    after: TrackMemory,
     before: TrainingMemory | None,
     matching: Matching,
     judged: Tensor,
     truth: GroundTruth,
     plan: Streaming,
     generator: torch.Generator | None,
-    stale: bool,
 ) -> TrainingMemory:
     """Choose the live queries of the next frame and cut the graph."""
+    stale = model.config.quirks.stale_overlap
     iou = torch.zeros(len(outputs.start), device=judged.device)
     carried = outputs.start.learnt < 0
     if before is not None and int(carried.sum()) == len(before.iou):
@@ -253,5 +255,5 @@ def _carry(
     rows = carried_rows(matching, placed, queries.scores.detach(), plan, generator)
     live = queries.replace(ids=matching.ids, tracked=torch.ones_like(queries.tracked))
     live = live.select(rows).detach()
-    memory = dataclasses.replace(after.detach(), live=live)
-    return TrainingMemory(memory, iou[rows])
+    memory = model.remember(frame, outputs, live, next_id=1)
+    return TrainingMemory(memory.detach(), iou[rows])

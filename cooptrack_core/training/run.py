@@ -1,0 +1,209 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A training run from its options: datasets, model, stage, loop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from cooptrack_core.config import from_mapping, load_yaml
+from cooptrack_core.errors import InputError
+from cooptrack_core.models.checkpoint import load_weights
+from cooptrack_core.models.cooptrack.config import ModelConfig
+from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.resources import config_path
+from cooptrack_core.training import loop
+from cooptrack_core.training.checkpoints import fingerprint
+from cooptrack_core.training.data import TrainingData
+from cooptrack_core.training.detection import DetectionStage
+from cooptrack_core.training.options import (
+    Progress,
+    Recipe,
+    Stage,
+    StageRecipe,
+    TrainingOptions,
+    load_recipe,
+)
+from cooptrack_core.training.precision import pick_device
+
+
+def train(options: TrainingOptions) -> Path:
+    """Run one stage to its end.
+
+    Args:
+        options: What to train, with what, where to.
+
+    Returns:
+        The weights: ``<out>/weights.safetensors``, configuration inside.
+
+    Raises:
+        InputError: Options, recipe, data, weights or state are unusable, or disk is full.
+        FloatingPointError: The training diverged.
+    """
+    device = pick_device(options.device)
+    if options.threads > 0:
+        torch.set_num_threads(options.threads)
+    recipe = load_recipe(options.config)
+    plan = recipe.stage(options.stage)
+    if options.iterations is not None:
+        plan = replace(
+            plan, optimisation=replace(plan.optimisation, iterations=options.iterations)
+        )
+    _check_out(options)
+    torch.manual_seed(options.seed)
+    model = _model(options, recipe).to(device)
+    freeze(model, plan.frozen)
+    if recipe.channels_last:
+        model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    data = _data(options.data, model.config, plan)
+    held_out = _data(options.validation, model.config, plan) if options.validation else None
+    identity = fingerprint(
+        options.stage.value, model.config, plan, options.seed, data.names, recipe.mixed_precision
+    )
+    stage = _stage(options, recipe, plan, model, data, held_out, device)
+    if options.progress is not None:
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        text = f'{len(data.scenes)} scenes, {count / 1e6:.2f} M trainable parameters'
+        options.progress(Progress(0, plan.optimisation.iterations, text=text))
+    return loop.run(stage, options, recipe, plan.optimisation, identity)
+
+
+def model_config(name: str) -> ModelConfig:
+    """Read a model configuration: a name below ``config/models`` or the path of a YAML file.
+
+    Raises:
+        InputError: There is no such file, or it is wrong.
+    """
+    path = Path(name)
+    if path.suffix not in ('.yaml', '.yml'):
+        path = config_path(f'models/{name}.yaml')
+    return from_mapping(ModelConfig, load_yaml(path), path=path)
+
+
+def freeze(model: CoopTrack, prefixes: tuple[str, ...]) -> None:
+    """Stop parameters from training by the beginning of their names.
+
+    Raises:
+        InputError: A prefix fits no parameter.
+    """
+    for prefix in prefixes:
+        found = [p for n, p in model.named_parameters() if n.startswith(prefix)]
+        if not found:
+            raise InputError(
+                f'no parameter begins with {prefix!r}',
+                field='frozen',
+                remedy=f'use one of {sorted({n.split(".")[0] for n, _ in model.named_parameters()})}',
+            )
+        for parameter in found:
+            parameter.requires_grad_(False)
+
+
+def _check_out(options: TrainingOptions) -> None:
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f'cannot make the run directory ({error.strerror})', path=options.out, field='out'
+        ) from error
+    if not options.resume and (options.out / 'state.pt').exists():
+        raise InputError(
+            'there is a run in this directory already',
+            path=options.out,
+            field='out',
+            remedy='continue it with --resume, or choose another directory',
+        )
+
+
+def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
+    """Build the model of a stage: detection and tracking train an agent without cooperation."""
+    config = model_config(recipe.model)
+    if options.stage is not Stage.COOPERATIVE:
+        config = replace(config, cooperation=None)
+    elif config.cooperation is None:
+        raise InputError('this model has no cooperation part', path=options.config, field='model')
+    model = CoopTrack(config)
+    if options.initial is None:
+        if options.stage is Stage.COOPERATIVE:
+            raise InputError(
+                'the cooperative stage starts from an agent model',
+                field='initial',
+                remedy='give the weights of the tracking stage with --init',
+            )
+        return model
+    _start_from(model, load_weights(options.initial), options.initial)
+    return model
+
+
+def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:
+    """Copy the weights of an earlier stage; only cooperation may be missing in it.
+
+    Raises:
+        InputError: The weights belong to another configuration.
+    """
+    wanted, found = model.config, earlier.config
+    for name in ('image', 'range', 'bev', 'backbone', 'decoder', 'embed_dims', 'classes'):
+        if getattr(wanted, name) != getattr(found, name):
+            raise InputError(
+                f'the weights are of another configuration: {name} is {getattr(found, name)} '
+                f'there and {getattr(wanted, name)} here',
+                path=path,
+                field=name,
+                remedy='choose weights of an earlier stage of the same recipe',
+            )
+    own = model.state_dict()
+    for name, value in earlier.state_dict().items():
+        if name in own and own[name].shape == value.shape:
+            own[name] = value
+    model.load_state_dict(own)
+
+
+def _data(roots: tuple[Path, ...], config: ModelConfig, plan: StageRecipe) -> TrainingData:
+    return TrainingData(
+        roots,
+        config.image.width,
+        config.range,
+        min_visible_pixels=plan.min_visible_pixels,
+        max_occlusion=plan.max_occlusion,
+    )
+
+
+def _stage(
+    options: TrainingOptions,
+    recipe: Recipe,
+    plan: StageRecipe,
+    model: CoopTrack,
+    data: TrainingData,
+    held_out: TrainingData | None,
+    device: torch.device,
+) -> loop.StageRun:
+    shared = {
+        'seed': options.seed,
+        'device': device,
+        'precision': recipe.mixed_precision,
+        'channels_last': recipe.channels_last,
+    }
+    if options.stage is Stage.DETECTION:
+        return DetectionStage(model, data, held_out, plan, **shared)  # type: ignore[arg-type]
+    if options.stage is Stage.TRACKING:
+        from cooptrack_core.training.tracking import TrackingStage
+
+        return TrackingStage(model, data, held_out, plan, **shared)  # type: ignore[arg-type]
+    from cooptrack_core.training.cooperative import CooperativeStage
+
+    sender = load_weights(options.remote or options.initial).to(device)  # type: ignore[arg-type]
+    return CooperativeStage(model, sender, data, held_out, plan, **shared)  # type: ignore[arg-type]
