@@ -268,12 +268,14 @@ def decode_message(
     head = read_head(raw, limits)
     sections, extensions = read_sections(raw, head, limits)
     try:
-        message = _assemble(head, sections, extensions)
+        # NaN and infinity pass the casts in silence: check_values refuses them by name.
+        with np.errstate(invalid='ignore', over='ignore'):
+            message = _assemble(head, sections, extensions)
+            check_values(message)
     except MessageError:
         raise
     except (ValueError, OverflowError) as error:
         raise MessageError(Reason.MALFORMED, str(error)) from error
-    check_values(message)
     return message
 
 
@@ -405,8 +407,7 @@ def _assemble(
     covariance = np.zeros((6, 6))
     if Section.POSE_COVARIANCE in sections:
         data, encoding = body(Section.POSE_COVARIANCE, 21, rows=1)
-        with np.errstate(invalid='ignore'):  # a NaN is refused by check_values
-            covariance[_UPPER] = quantise.unpack_float(data, encoding, 1, 21)[0]
+        covariance[_UPPER] = quantise.unpack_float(data, encoding, 1, 21)[0]
         covariance = covariance + np.triu(covariance, 1).T
     return InstanceMessage(
         agent_id=head.agent_id,

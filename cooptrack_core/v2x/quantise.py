@@ -102,8 +102,7 @@ def unpack_float(body: bytes | memoryview, encoding: Encoding, n: int, k: int) -
     if encoding is Encoding.INT8_ROWS:
         scales = np.frombuffer(body, '<f4', count=n)
         codes = np.frombuffer(body, np.int8, offset=4 * n).reshape(n, k)
-        with np.errstate(invalid='ignore', over='ignore'):
-            return codes.astype(np.float32) * scales[:, None].astype(np.float32)
+        return codes.astype(np.float32) * scales[:, None].astype(np.float32)
     raise ValueError(f'{encoding.name} holds no numbers of this kind')
 
 
