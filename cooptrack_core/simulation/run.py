@@ -87,7 +87,7 @@ def simulate(
             rows.append(row)
             if progress is not None:
                 progress(len(rows), scenes)
-        write_index(partial, rows, config.split, config.name)
+        write_index(partial, rows, config.split, config.name, [side for side, _ in _sides(config)])
         return describe(partial)
 
 

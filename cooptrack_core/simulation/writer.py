@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,14 @@ def write_scene(root: Path, scene: SceneSimulation) -> SceneRows:
     return SceneRows(scene.index, description, sides, pairs, agents)
 
 
-def write_index(root: Path, rows: Sequence[SceneRows], split: str, preset_name: str) -> None:
-    """Write the index files; the data_info files come last."""
+def write_index(
+    root: Path,
+    rows: Sequence[SceneRows],
+    split: str,
+    preset_name: str,
+    planned: Sequence[str],
+) -> None:
+    """Write the index files, data_info last; drop ``planned`` sides that no scene has."""
     rows = sorted(rows, key=lambda r: r.index)
     sequences = [r.description['sequence_id'] for r in rows]
     _dump(root / 'scenes.json', {'preset': preset_name, 'scenes': [r.description for r in rows]})
@@ -145,6 +152,9 @@ def write_index(root: Path, rows: Sequence[SceneRows], split: str, preset_name: 
     splits.update({key: {**empty, split: ids} for key, ids in frames.items()})
     _dump(root / SPLIT_FILE, splits)
     sides = sorted({side for r in rows for side in r.sides})
+    for side in planned:
+        if side not in sides:  # no scene had a vehicle to carry it
+            shutil.rmtree(root / side)
     agents = sorted({a for r in rows for a in r.agents if a[0] not in ('vehicle', 'roadside')})
     if agents:
         listed = [{'agent_id': i, 'role': role, 'directory': d} for i, role, d in agents]
