@@ -131,7 +131,7 @@ class DetectionStage:
         with autocast(self.precision, self.device):
             dense = self.model.perceive(batch.images, batch.agent_to_image)
             outputs = self._decode(dense.bev, noised)
-            image_maps, bev_maps = self._dense_maps(dense)
+            image_maps, bev_maps = dense_maps(self.heads, dense, config.bev.grid)
         number = 0 if noised is None else noised.refs.shape[1]
         losses = layer_losses(outputs, batch.truths, number)
         if noised is not None:
@@ -171,7 +171,7 @@ class DetectionStage:
             with autocast(self.precision, self.device):
                 dense = self.model.perceive(batch.images, batch.agent_to_image)
                 outputs = self._decode(dense.bev, None)
-                _, bev_maps = self._dense_maps(dense)
+                _, bev_maps = dense_maps(self.heads, dense, self.model.config.bev.grid)
             for b, truth in enumerate(batch.truths):
                 logits = outputs.logits[-1, b].float()
                 decoder.add(truth, outputs.boxes[-1, b].float(), logits.sigmoid())
@@ -204,12 +204,14 @@ class DetectionStage:
         refs = torch.cat([noised.refs.to(bev.device), refs], 1)
         return self.model.decode(bev, feats, refs, blocked=noised.blocked.to(bev.device))
 
-    def _dense_maps(self, dense: DenseFeatures) -> tuple[Tensor, Tensor]:
-        """Outputs of the training-only heads: (B, C + 3, h, w) and (B, C + 8, rows, columns)."""
-        grid = self.model.config.bev.grid
-        batch, _, dims = dense.bev.shape
-        bev = dense.bev.transpose(1, 2).reshape(batch, dims, grid.rows, grid.columns)
-        return self.heads.image(dense.image[:, 0]), self.heads.bev(bev)
+
+def dense_maps(
+    heads: AuxiliaryHeads, dense: DenseFeatures, grid: BevGrid
+) -> tuple[Tensor, Tensor]:
+    """Outputs of the training-only heads: (B, C + 3, h, w) and (B, C + 8, rows, columns)."""
+    batch, _, dims = dense.bev.shape
+    bev = dense.bev.transpose(1, 2).reshape(batch, dims, grid.rows, grid.columns)
+    return heads.image(dense.image[:, 0]), heads.bev(bev)
 
 
 def layer_losses(

@@ -23,7 +23,7 @@ import torch
 
 from cooptrack_core.config import from_mapping, load_yaml
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.checkpoint import load_weights
+from cooptrack_core.models.checkpoint import load_weights, read_metadata
 from cooptrack_core.models.cooptrack.config import ModelConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.resources import config_path
@@ -104,10 +104,11 @@ def freeze(model: CoopTrack, prefixes: tuple[str, ...]) -> None:
     for prefix in prefixes:
         found = [p for n, p in model.named_parameters() if n.startswith(prefix)]
         if not found:
+            parts = sorted({n.split('.')[0] for n, _ in model.named_parameters()})
             raise InputError(
                 f'no parameter begins with {prefix!r}',
                 field='frozen',
-                remedy=f'use one of {sorted({n.split(".")[0] for n, _ in model.named_parameters()})}',
+                remedy=f'use one of {parts}',
             )
         for parameter in found:
             parameter.requires_grad_(False)
@@ -146,7 +147,23 @@ def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
             )
         return model
     _start_from(model, load_weights(options.initial), options.initial)
+    if read_metadata(options.initial).get('stage') == Stage.DETECTION.value:
+        start_refinement(model)
     return model
+
+
+def start_refinement(model: CoopTrack) -> None:
+    """Let fresh refine heads begin as background that stays where the decoder put it.
+
+    Only for models that start the decoder like that too; the released ones do not.
+    """
+    if model.refine is None or not model.config.decoder.zero_start:
+        return
+    logits, boxes = model.refine.to_logits[-1], model.refine.to_box[-1]
+    with torch.no_grad():
+        logits.bias.fill_(-3.0)
+        boxes.weight.zero_()
+        boxes.bias.zero_()
 
 
 def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:

@@ -89,7 +89,7 @@ def match_by_affinity(logits: Tensor, threshold: float, near: Tensor) -> tuple[T
         threshold: Lowest accepted affinity.
         near: (n, m) bool, pairs within the distance gate.
     """
-    affinity = logits.detach().sigmoid()
+    affinity = logits.detach().float().sigmoid()
     return assign(1 - affinity, (affinity >= threshold) & near)
 
 

@@ -295,7 +295,7 @@ class CoopTrack(nn.Module):
         if memory is not None and not self.continues(frame, memory):
             memory = None
         like = self.learnt.refs.weight
-        current_T_previous, motion = self._motion(frame, memory, like)
+        current_T_previous, motion = self.ego_motion(frame, memory, like)
         start = self._start(frame, memory, current_T_previous)
         previous = None if memory is None else memory.bev[None]
         images, projection = frame.images.to(like)[None], frame.agent_to_image.to(like)[None]
@@ -357,7 +357,7 @@ class CoopTrack(nn.Module):
         limit = round(self.config.tracking.reset_after_s * 1e9)
         return frame.scene_id == memory.scene_id and 0 <= gap <= limit
 
-    def _motion(
+    def ego_motion(
         self, frame: FrameInputs, memory: TrackMemory | None, like: Tensor
     ) -> tuple[Tensor, EgoMotion]:
         """Previous agent frame to the current one (4, 4), and the motion for the encoder."""

@@ -1,0 +1,177 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tracking stage: clips of single agents, several at once; queries learn to live on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.models.bev_encoder.motion import EgoMotion
+from cooptrack_core.models.checkpoint import save_weights
+from cooptrack_core.models.cooptrack.interface import DenseFeatures, FrameInputs, TrackMemory
+from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.training.auxiliary import AuxiliaryHeads
+from cooptrack_core.training.data import ClipIndex, TrainingData
+from cooptrack_core.training.detection import Batch, dense_losses, dense_maps
+from cooptrack_core.training.inputs import Prepared, prepare
+from cooptrack_core.training.options import StageRecipe
+from cooptrack_core.training.precision import autocast
+from cooptrack_core.training.sampling import batch_indices, generator
+from cooptrack_core.training.streaming import (
+    FrameLosses,
+    TrainingMemory,
+    agent_step,
+    batch_losses,
+)
+from cooptrack_core.training.validation import Scorer
+
+VALIDATION_CLIPS = 60
+
+
+class TrackingStage:
+    """Streams clips: memory is carried without its graph, so gradients span one frame."""
+
+    def __init__(
+        self,
+        model: CoopTrack,
+        data: TrainingData,
+        validation: TrainingData | None,
+        recipe: StageRecipe,
+        *,
+        seed: int,
+        device: torch.device,
+        precision: str,
+        channels_last: bool,
+    ) -> None:
+        """Collect the clips; arguments as in DetectionStage."""
+        self.model, self.data, self.validation, self.recipe = model, data, validation, recipe
+        self.seed, self.device, self.precision = seed, device, precision
+        self.channels_last = channels_last
+        config = model.config
+        self.heads = AuxiliaryHeads(config.embed_dims, len(config.classes)).to(device)
+        self.modules = nn.ModuleDict({'model': model, 'heads': self.heads})
+        self.modules.train()
+        self.period = recipe.streaming.clip_frames
+        self.clips = data.clips(recipe.agents, self.period)
+        self._memories: list[TrainingMemory | None] = []
+
+    def losses(self, iteration: int) -> dict[str, Tensor]:
+        """Losses of the next frame of every slot's clip."""
+        group, step = divmod(iteration, self.period)
+        size = self.recipe.optimisation.batch_size
+        clips = [self.clips[i] for i in batch_indices(len(self.clips), size, group, self.seed)]
+        if step == 0:
+            self._memories = [None] * size
+        frames = [
+            self._prepare(clip, group, step, iteration, slot) for slot, clip in enumerate(clips)
+        ]
+        batch = Batch.stack(frames, self.device, self.channels_last)
+        inputs = [replace(f.inputs, images=batch.images[b]) for b, f in enumerate(frames)]
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + iteration)
+        results: list[FrameLosses] = []
+        with autocast(self.precision, self.device):
+            dense = perceive(self.model, inputs, self._memories)
+            maps = dense_maps(self.heads, dense, self.model.config.bev.grid)
+            for slot, frame in enumerate(inputs):
+                losses, self._memories[slot], _ = agent_step(
+                    self.model,
+                    frame,
+                    self._memories[slot],
+                    batch.truths[slot],
+                    self.recipe.streaming,
+                    random,
+                    dense=one_of(dense, slot),
+                )
+                results.append(losses)
+        found = batch_losses(results)
+        plan = self.recipe.auxiliary
+        return found | dense_losses(*maps, batch, self.model.config.bev.grid, plan)
+
+    def validate(self) -> dict[str, float]:
+        """AP of the streamed output, per agent role."""
+        if self.validation is None:
+            return {}
+        result: dict[str, float] = {}
+        for role in ('vehicle', 'roadside'):
+            clips = self.validation.clips(role, self.period)
+            clips = clips[:: max(1, len(clips) // VALIDATION_CLIPS)]
+            scorer = Scorer()
+            for clip in clips:
+                self._play(clip, scorer)
+            result |= scorer.result(f'{role}/')
+        return result
+
+    def export(self, directory: Path) -> Path:
+        """Write the agent model."""
+        path = directory / 'weights.safetensors'
+        save_weights(self.model, path, metadata={'stage': 'tracking'})
+        return path
+
+    def _play(self, clip: ClipIndex, scorer: Scorer) -> None:
+        assert self.validation is not None  # noqa: S101 - for the type checker
+        memory: TrackMemory | None = None
+        for frame_id in clip.frames:
+            frame = prepare(
+                self.validation.frame(clip.scene, clip.agent_id, frame_id),
+                self.model.config.image,
+            )
+            with autocast(self.precision, self.device):
+                outputs, memory = self.model(frame.inputs, memory)
+            queries = outputs.queries
+            scorer.add(frame.truth, queries.boxes, queries.logits.float().sigmoid())
+
+    def _prepare(
+        self, clip: ClipIndex, group: int, step: int, iteration: int, slot: int
+    ) -> Prepared:
+        plan = self.recipe.augmentation
+        # One draw per clip: a clip is mirrored as a whole or not at all.
+        mirrored = bool(generator(self.seed, group, slot).random() < plan.mirror)
+        frame = self.data.frame(clip.scene, clip.agent_id, clip.frames[step])
+        rng = generator(self.seed + 1, iteration, slot)
+        return prepare(frame, self.model.config.image, plan, rng, mirrored=mirrored)
+
+
+def perceive(
+    model: CoopTrack, frames: list[FrameInputs], memories: list[TrainingMemory | None]
+) -> DenseFeatures:
+    """Dense features of several slots at once, each with the memory of its own past.
+
+    All slots are at the same frame of their clips, so either all of them have a memory or none;
+    a memory that its frame does not continue counts as none for everyone.
+    """
+    like = model.learnt.refs.weight
+    images = torch.stack([f.images for f in frames])
+    matrices = torch.stack([f.agent_to_image for f in frames]).to(like)
+    past = [m.model for m in memories if m is not None]
+    if len(past) < len(frames) or not all(
+        model.continues(f, m) for f, m in zip(frames, past, strict=True)
+    ):
+        return model.perceive(images, matrices)
+    motions = [model.ego_motion(f, m, like)[1] for f, m in zip(frames, past, strict=True)]
+    motion = EgoMotion(
+        torch.cat([m.can_bus for m in motions]), torch.cat([m.prev_T_current for m in motions])
+    )
+    previous = torch.stack([m.bev for m in past])
+    return model.perceive(images, matrices, previous, motion)
+
+
+def one_of(dense: DenseFeatures, slot: int) -> DenseFeatures:
+    """Features of one slot, B = 1."""
+    here = slice(slot, slot + 1)
+    return DenseFeatures(dense.backbone[here], dense.image[here], dense.bev[here])
