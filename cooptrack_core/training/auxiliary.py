@@ -20,17 +20,22 @@ None of it is in the reference; it makes small detectors trainable from scratch 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
+from cooptrack_core.files import write_bytes_atomically
 from cooptrack_core.geometry import BevGrid, PerceptionRange
 from cooptrack_core.models.cooptrack.box_code import CODE_SIZE
 from cooptrack_core.training.losses import BOX_WEIGHT, CLASS_WEIGHT, CODE_WEIGHTS, sigmoid_focal
 from cooptrack_core.training.options import Auxiliary
 from cooptrack_core.training.targets import GroundTruth
 
+HEADS_NAME = 'auxiliary.safetensors'
 _HIDDEN = 64
 _IMAGE_NUMBERS = 3  # sub-cell u, v and log depth
 _BEV_NUMBERS = 8  # sub-cell x, y; bottom z; log w, l, h; sin, cos
@@ -60,6 +65,28 @@ def _head(embedding: int, classes: int, numbers: int) -> nn.Sequential:
     start[:classes] = -3.5  # nearly nothing is a peak at first
     last.bias = nn.Parameter(start)
     return nn.Sequential(nn.Conv2d(embedding, _HIDDEN, 3, padding=1), nn.ReLU(), last)
+
+
+def save_heads(heads: AuxiliaryHeads, path: Path) -> None:
+    """Write the heads beside the weights, so that the next stage goes on with them."""
+    state = {name: value.detach().cpu().contiguous() for name, value in heads.state_dict().items()}
+    write_bytes_atomically(path, to_safetensors(state))
+
+
+def load_heads(heads: AuxiliaryHeads, path: Path) -> bool:
+    """Read heads of an earlier stage; without a fitting file they start anew.
+
+    Returns:
+        Whether they were found.
+    """
+    if not path.is_file():
+        return False
+    state = load_file(path)
+    own = heads.state_dict()
+    if {n: v.shape for n, v in state.items()} != {n: v.shape for n, v in own.items()}:
+        return False
+    heads.load_state_dict(state)
+    return True
 
 
 def splat(centres: Tensor, labels: Tensor, sigma: Tensor, shape: tuple[int, int, int]) -> Tensor:

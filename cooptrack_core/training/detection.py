@@ -27,6 +27,7 @@ from cooptrack_core.models.checkpoint import save_weights
 from cooptrack_core.models.cooptrack.interface import DecoderOutputs, DenseFeatures
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.training.auxiliary import (
+    HEADS_NAME,
     AuxiliaryHeads,
     NoisedQueries,
     bev_losses,
@@ -34,6 +35,7 @@ from cooptrack_core.training.auxiliary import (
     denoising_losses,
     image_losses,
     noise_queries,
+    save_heads,
 )
 from cooptrack_core.training.data import ClipIndex, TrainingData
 from cooptrack_core.training.inputs import Prepared, prepare
@@ -81,6 +83,7 @@ class DetectionStage:
     def __init__(
         self,
         model: CoopTrack,
+        heads: AuxiliaryHeads,
         data: TrainingData,
         validation: TrainingData | None,
         recipe: StageRecipe,
@@ -94,6 +97,7 @@ class DetectionStage:
 
         Args:
             model: On the device.
+            heads: Training-only heads, on the device.
             data: Training frames.
             validation: Held-out frames.
             recipe: The stage's recipe; ``optimisation.iterations`` is final.
@@ -105,8 +109,7 @@ class DetectionStage:
         self.model, self.data, self.validation, self.recipe = model, data, validation, recipe
         self.seed, self.device, self.precision = seed, device, precision
         self.channels_last = channels_last
-        config = model.config
-        self.heads = AuxiliaryHeads(config.embed_dims, len(config.classes)).to(device)
+        self.heads = heads
         self.modules = nn.ModuleDict({'model': model, 'heads': self.heads})
         self.modules.train()
         self.frames = data.single_frames(recipe.agents, recipe.frames_per_scene)
@@ -153,6 +156,7 @@ class DetectionStage:
     def export(self, directory: Path) -> Path:
         """Write the agent model."""
         path = directory / 'weights.safetensors'
+        save_heads(self.heads, directory / HEADS_NAME)
         save_weights(self.model, path, metadata={'stage': 'detection'})
         return path
 

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
 from cooptrack_core.config import from_mapping, load_yaml
 from cooptrack_core.errors import InputError
@@ -28,6 +30,7 @@ from cooptrack_core.models.cooptrack.config import ModelConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.resources import config_path
 from cooptrack_core.training import loop
+from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, load_heads
 from cooptrack_core.training.checkpoints import fingerprint
 from cooptrack_core.training.data import TrainingData
 from cooptrack_core.training.detection import DetectionStage
@@ -72,10 +75,10 @@ def train(options: TrainingOptions) -> Path:
         model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = _data(options.data, model.config, plan)
     held_out = _data(options.validation, model.config, plan) if options.validation else None
+    stage = _stage(options, recipe, plan, model, data, held_out, device)
     identity = fingerprint(
         options.stage.value, model.config, plan, options.seed, data.names, recipe.mixed_precision
     )
-    stage = _stage(options, recipe, plan, model, data, held_out, device)
     if options.progress is not None:
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
         text = f'{len(data.scenes)} scenes, {count / 1e6:.2f} M trainable parameters'
@@ -160,10 +163,9 @@ def start_refinement(model: CoopTrack) -> None:
     if model.refine is None or not model.config.decoder.zero_start:
         return
     logits, boxes = model.refine.to_logits[-1], model.refine.to_box[-1]
-    with torch.no_grad():
-        logits.bias.fill_(-3.0)
-        boxes.weight.zero_()
-        boxes.bias.zero_()
+    nn.init.constant_(cast(nn.Linear, logits).bias, -3.0)
+    nn.init.zeros_(cast(nn.Linear, boxes).weight)
+    nn.init.zeros_(cast(nn.Linear, boxes).bias)
 
 
 def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:
@@ -214,12 +216,15 @@ def _stage(
         'precision': recipe.mixed_precision,
         'channels_last': recipe.channels_last,
     }
+    heads = AuxiliaryHeads(model.config.embed_dims, len(model.config.classes)).to(device)
+    if options.initial is not None and options.stage is not Stage.COOPERATIVE:
+        load_heads(heads, options.initial.with_name(HEADS_NAME))
     if options.stage is Stage.DETECTION:
-        return DetectionStage(model, data, held_out, plan, **shared)  # type: ignore[arg-type]
+        return DetectionStage(model, heads, data, held_out, plan, **shared)  # type: ignore[arg-type]
     if options.stage is Stage.TRACKING:
         from cooptrack_core.training.tracking import TrackingStage
 
-        return TrackingStage(model, data, held_out, plan, **shared)  # type: ignore[arg-type]
+        return TrackingStage(model, heads, data, held_out, plan, **shared)  # type: ignore[arg-type]
     from cooptrack_core.training.cooperative import CooperativeStage
 
     sender = load_weights(options.remote or options.initial).to(device)  # type: ignore[arg-type]

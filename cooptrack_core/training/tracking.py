@@ -26,7 +26,7 @@ from cooptrack_core.models.bev_encoder.motion import EgoMotion
 from cooptrack_core.models.checkpoint import save_weights
 from cooptrack_core.models.cooptrack.interface import DenseFeatures, FrameInputs, TrackMemory
 from cooptrack_core.models.cooptrack.model import CoopTrack
-from cooptrack_core.training.auxiliary import AuxiliaryHeads
+from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, save_heads
 from cooptrack_core.training.data import ClipIndex, TrainingData
 from cooptrack_core.training.detection import Batch, dense_losses, dense_maps
 from cooptrack_core.training.inputs import Prepared, prepare
@@ -50,6 +50,7 @@ class TrackingStage:
     def __init__(
         self,
         model: CoopTrack,
+        heads: AuxiliaryHeads,
         data: TrainingData,
         validation: TrainingData | None,
         recipe: StageRecipe,
@@ -63,8 +64,7 @@ class TrackingStage:
         self.model, self.data, self.validation, self.recipe = model, data, validation, recipe
         self.seed, self.device, self.precision = seed, device, precision
         self.channels_last = channels_last
-        config = model.config
-        self.heads = AuxiliaryHeads(config.embed_dims, len(config.classes)).to(device)
+        self.heads = heads
         self.modules = nn.ModuleDict({'model': model, 'heads': self.heads})
         self.modules.train()
         self.period = recipe.streaming.clip_frames
@@ -120,6 +120,7 @@ class TrackingStage:
     def export(self, directory: Path) -> Path:
         """Write the agent model."""
         path = directory / 'weights.safetensors'
+        save_heads(self.heads, directory / HEADS_NAME)
         save_weights(self.model, path, metadata={'stage': 'tracking'})
         return path
 
