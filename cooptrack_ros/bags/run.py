@@ -184,7 +184,7 @@ class RunWriter:
         self._write_objects(tracks, base, agent_id, prefix=layer or 'track')
         if not layer and self._agents:
             shown = agent_markers(self._types, self._agents, tracks.stamp_ns)
-            self.bag.write('/cooptrack/agents', _MARKERS, shown, tracks.stamp_ns)
+            self.bag.write(names.AGENTS, _MARKERS, shown, tracks.stamp_ns)
 
     def write_ground_truth(self, truth: TrackedObjects) -> None:
         """Write ground truth, as ``labels_as_tracks`` makes it, under ``/gt``."""

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 class MessageTypes(Protocol):
     """Makes messages of one family of classes."""
 
-    def new(self, name: str, **fields: Any) -> Any:
+    def new(self, name: str, /, **fields: Any) -> Any:
         """Make a message; ``name`` is like ``std_msgs/msg/Header``, every field is given."""
         ...
 
@@ -49,7 +49,7 @@ class RosTypes:
         """Load nothing yet; a package is imported when its first message is made."""
         self._classes: dict[str, Any] = {}
 
-    def new(self, name: str, **fields: Any) -> Any:
+    def new(self, name: str, /, **fields: Any) -> Any:
         """Make a message of a generated class."""
         if name not in self._classes:
             package, _, word = name.split('/')
@@ -71,7 +71,7 @@ class BagTypes:
         """Use the classes of ``store``."""
         self.store = store
 
-    def new(self, name: str, **fields: Any) -> Any:
+    def new(self, name: str, /, **fields: Any) -> Any:
         """Make a message of a typestore class."""
         return self.store.types[name](**fields)
 

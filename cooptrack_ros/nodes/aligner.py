@@ -36,14 +36,12 @@ class Sighting:
         topic: Where it came from, for error texts.
         stamp_ns: Capture time.
         message: sensor_msgs/Image or CompressedImage.
-        info: The CameraInfo that held when it came.
     """
 
     camera: str
     topic: str
     stamp_ns: int
     message: Any
-    info: Any
 
 
 class FrameAligner:

@@ -34,6 +34,10 @@ Lookup = Callable[[str, str, int], SE3]
 """``lookup(target, source, stamp_ns)`` gives ``target_SE3_source`` or raises NoTransformError."""
 
 
+class NoCalibrationError(InputError):
+    """No camera_info came so far."""
+
+
 class FrameBuilder:
     """Makes the frames of one agent.
 
@@ -47,6 +51,7 @@ class FrameBuilder:
         agent_id: str,
         role: Role,
         lookup: Lookup,
+        info_of: Callable[[str], Any],
         read_image: Callable[[Any, str], NDArray[np.uint8]],
         world_frame: str,
         agent_frame: str,
@@ -59,6 +64,7 @@ class FrameBuilder:
             agent_id: The agent.
             role: Its role.
             lookup: Asks TF.
+            info_of: Newest CameraInfo of a camera, or None.
             read_image: Decodes an image message; gets the topic for error texts.
             world_frame: Frame that all agents share.
             agent_frame: Frame of perception.
@@ -69,6 +75,7 @@ class FrameBuilder:
         self.role = role
         self.lap = 0
         self._lookup = lookup
+        self._info_of = info_of
         self._read_image = read_image
         self._world, self._agent, self._body = world_frame, agent_frame, body_frame
         self._rectified = rectified
@@ -92,6 +99,7 @@ class FrameBuilder:
 
         Raises:
             NoTransformError: TF does not know the pose or a camera (yet).
+            NoCalibrationError: No camera_info came (yet).
             InputError: An image is damaged, or its camera is not calibrated for it.
         """
         stamp_ns = group[0].stamp_ns
@@ -118,8 +126,9 @@ class FrameBuilder:
 
     def _calibration(self, image: Sighting) -> Calibration:
         """The camera of an image; read anew when camera_info or the mount changed."""
-        if image.info is None:
-            raise InputError(
+        info = self._info_of(image.camera)
+        if info is None:
+            raise NoCalibrationError(
                 'there is no camera_info yet',
                 path=image.topic,
                 field='camera_info',
@@ -127,11 +136,11 @@ class FrameBuilder:
             )
         optical = image.message.header.frame_id.lstrip('/')
         camera_SE3_agent = self._lookup(optical, self._agent, image.stamp_ns)
-        signature = (info_signature(image.info), camera_SE3_agent.matrix.tobytes())
+        signature = (info_signature(info), camera_SE3_agent.matrix.tobytes())
         known = self._calibrations.get(image.camera)
         if known is None or known[0] != signature:
             calibration = calibration_from_info(
-                image.info,
+                info,
                 image.camera,
                 camera_SE3_agent,
                 rectified=self._rectified,

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cooptrack_core.errors import InputError
+from cooptrack_ros import _compat
 
 T = TypeVar('T')
 
@@ -78,7 +79,7 @@ class SensorParameters:
     )
     body_frame: str = parameter('{agent}/base_link', 'TF frame of the body')
     tf_timeout_ms: float = parameter(
-        200.0, 'how long a frame waits for its pose in TF, ms', low=0.0
+        200.0, 'how long a frame waits for its pose in TF and for camera_info, ms', low=0.0
     )
     weights: str = parameter('', 'weights file; empty = the shipped ones')
     device: str = parameter('cpu', 'where the network runs: cpu, cuda or cuda:0')
@@ -135,6 +136,8 @@ class PlayerParameters:
 def declare(node: Any, kind: type[T]) -> T:
     """Declare the parameters of a class at a node and return their values.
 
+    A name that is given but not declared is a warning with the nearest one.
+
     Raises:
         InputError: A value is of the wrong type or out of its range.
     """
@@ -154,10 +157,11 @@ def declare(node: Any, kind: type[T]) -> T:
         except InvalidParameterTypeException as error:
             raise InputError(
                 f'the value is no {type_name(default)}',
-                path=node.get_name(),
-                field=f.name,
+                field=f'{node.get_name()}.{f.name}',
                 remedy=f'write for example {f.name}: {example(default)}',
             ) from error
+    for name in unknown_names(_compat.given_parameters(node), kind):
+        node.get_logger().warning(f"there is no parameter '{name}': {nearest(name, kind)}")
     return build(kind, values, node.get_name())
 
 
@@ -172,8 +176,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = '') -> T:
     if unknown:
         raise InputError(
             f"there is no parameter '{unknown[0]}'",
-            path=where or None,
-            field=unknown[0],
+            field=_place(where, unknown[0]),
             remedy=nearest(unknown[0], kind),
         )
     out = {}
@@ -232,13 +235,16 @@ def table(kind: type[Any]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def _place(node: str, name: str) -> str:
+    return f'{node}.{name}' if node else name
+
+
 def _checked(name: str, value: Any, f: dataclasses.Field[Any], where: str) -> Any:
     def wrong(message: str) -> InputError:
         limits = constraint(f.metadata)
         return InputError(
             message,
-            path=where or None,
-            field=name,
+            field=_place(where, name),
             remedy=f'give {type_name(f.default)}' + (f', {limits}' if limits else ''),
         )
 

@@ -1,0 +1,162 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Nodes room: a scene of a V2X-Seq directory as the live topics of its agents, with /clock."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rosgraph_msgs.msg import Clock
+
+from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
+from cooptrack_core.errors import InputError
+from cooptrack_ros import _compat
+from cooptrack_ros.bags import names
+from cooptrack_ros.bags.dataset import SceneEvents
+from cooptrack_ros.conversions import RosTypes
+from cooptrack_ros.conversions.geometry import ns_to_stamp
+from cooptrack_ros.nodes import qos
+from cooptrack_ros.nodes.parameters import PlayerParameters, declare
+from cooptrack_ros.nodes.playback import Playback
+
+
+class LiveSink:
+    """Publishes what a bag would be given to write."""
+
+    def __init__(self, node: Any) -> None:
+        """Advertise nothing yet."""
+        self.types = RosTypes()
+        self._node = node
+        self._publishers: dict[str, Any] = {}
+
+    def open(self, topic: str, message_type: str) -> Any:
+        """Advertise a topic."""
+        if topic not in self._publishers:
+            package, _, word = message_type.split('/')
+            kind = getattr(importlib.import_module(f'{package}.msg'), word)
+            self._publishers[topic] = qos.publisher(self._node, kind, topic, _stream(topic))
+        return self._publishers[topic]
+
+    def write(self, topic: str, message_type: str, message: Any, stamp_ns: int) -> None:
+        """Publish a message."""
+        self.open(topic, message_type).publish(message)
+
+
+def _stream(topic: str) -> qos.Stream:
+    if topic == '/tf_static' or topic.endswith('/agent_info'):
+        return 'latched'
+    if topic == '/tf':
+        return 'tf'
+    return 'player' if names.parse_image_topic(topic) else 'result'
+
+
+class DatasetPlayer:
+    """Plays a scene; see docs/nodes.md."""
+
+    def __init__(self, node: Any) -> None:
+        """Read the scene and advertise; playing starts when the cameras have subscribers.
+
+        Raises:
+            InputError: A parameter or a file of the scene cannot be used.
+        """
+        self._node = node
+        self._p = p = declare(node, PlayerParameters)
+        if not p.dataset:
+            raise InputError(
+                'no dataset is given',
+                field=f'{node.get_name()}.dataset',
+                remedy='give a directory in the V2X-Seq layout, for example one that "cooptrack '
+                'simulate" made: --ros-args -p dataset:=DIR',
+            )
+        self._report = _compat.Reporter(node)
+        dataset = V2XSeqDataset(Path(p.dataset).expanduser(), remove_ego_from_cooperative=True)
+        self._scene = _choose(dataset, p.scene)
+        self._sink = LiveSink(node)
+        self._events = SceneEvents(self._scene, self._sink)
+        self._playback = Playback([event[0] for event in self._events.order], p.rate, p.loop)
+        self._clock = qos.publisher(node, Clock, '/clock', 'result')
+        self._cameras = [
+            self._sink.open(topic, 'sensor_msgs/msg/CompressedImage')
+            for topic in _image_topics(self._scene)
+        ]
+        _read_labels(self._scene)
+        self._asked_s = time.perf_counter()
+        self._playing = False
+        self._timer = _compat.steady_timer(node, 1.0 / p.clock_hz, self._tick)
+        self._node.get_logger().info(
+            f'{len(self._events.order)} events of sequence {self._scene.sequence_id} in '
+            f'{p.dataset}; waiting for subscribers of the images'
+        )
+
+    def close(self) -> None:
+        """Do nothing: there is no thread."""
+
+    def _tick(self) -> None:
+        now_s = time.perf_counter()
+        if not self._playing and not self._may_start(now_s):
+            return
+        tick = self._playback.tick(now_s)
+        self._clock.publish(Clock(clock=ns_to_stamp(self._sink.types, tick.now_ns)))
+        if tick.new_lap:
+            self._events.announce()
+        for index in tick.due:
+            try:
+                self._events.write(self._events.order[index])
+            except InputError as error:
+                self._report.warn('event', f'left out: {error}')
+        if tick.ended:
+            self._node.get_logger().info('all is played')
+            self._timer.cancel()
+            rclpy.try_shutdown()
+
+    def _may_start(self, now_s: float) -> bool:
+        waited_s = now_s - self._asked_s
+        silent = [p.topic_name for p in self._cameras if not p.get_subscription_count()]
+        if silent and waited_s < self._p.wait_for_s:
+            return False
+        if silent:
+            self._node.get_logger().warning(
+                f'nobody reads {", ".join(silent)} after {waited_s:.0f} s; playing all the same'
+            )
+        self._node.get_logger().info(f'playing at rate {self._p.rate:g}')
+        self._playing = True
+        return True
+
+
+def _choose(dataset: V2XSeqDataset, sequence_id: str) -> Scene:
+    if sequence_id:
+        return dataset.scene(sequence_id)
+    if not dataset.scenes:
+        raise InputError('the dataset holds no scene', path=dataset.root)
+    return dataset.scenes[0]
+
+
+def _image_topics(scene: Scene) -> list[str]:
+    agents = [agent.agent_id for agent in scene.dataset.agents]
+    firsts = [(a, scene.frame_ids(a)[0]) for a in agents if scene.frame_ids(a)]
+    return [names.image_topic(a, scene.camera(a, frame).name) for a, frame in firsts]
+
+
+def _read_labels(scene: Scene) -> None:
+    """Read the labels now: the first time takes seconds, in which the clock would stand."""
+    for agent in scene.dataset.agents:
+        if scene.frame_ids(agent.agent_id):
+            scene.labels(agent.agent_id, scene.frame_ids(agent.agent_id)[0])
+    if scene.pairs:
+        scene.cooperative_labels(scene.pairs[0].ego_frame_id)
