@@ -20,10 +20,12 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
@@ -98,6 +100,19 @@ def _sides(preset: Preset) -> list[tuple[str, Role]]:
     return sides
 
 
+def _end_with_parent() -> None:
+    """Let a worker end when its parent is killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
+
+
 def _one_scene(root: Path, preset: Preset, seed: int, index: int) -> SceneRows:
     cv2.setNumThreads(1)
     return write_scene(root, SceneSimulation(preset, seed, index))
@@ -113,7 +128,7 @@ def _scene_rows(
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, '1'))  # the children inherit it
     context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         jobs = [pool.submit(_one_scene, root, preset, seed, i) for i in range(scenes)]
         for job in as_completed(jobs):
