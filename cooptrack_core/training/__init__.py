@@ -12,4 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Training: assigners, losses, stages, loops."""
+"""Training: assigners, losses, stages, loops.
+
+``train(TrainingOptions(...))`` runs one stage; ``options`` says what can be chosen.
+"""
+
+from cooptrack_core.training.options import Progress, Stage, TrainingOptions, load_recipe
+from cooptrack_core.training.run import train
+
+__all__ = ['Progress', 'Stage', 'TrainingOptions', 'load_recipe', 'train']

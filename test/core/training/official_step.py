@@ -34,7 +34,7 @@ from cooptrack_core.training.streaming import TrainingMemory, agent_step, cooper
 from cooptrack_core.training.targets import GroundTruth
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'models'))
-import filler  # noqa: E402
+import filler
 
 PLAN = Streaming(drop_probability=0.0, false_positive_ratio=0.0, decoder_losses=False)
 
