@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -34,10 +33,12 @@ from cooptrack_core.models.backbones.resnet import ResNet, resnet50, small_resne
 from cooptrack_core.models.bev_encoder.bevformer import BevFormerEncoder
 from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.bev_encoder.motion import EgoMotion, can_bus_delta, can_bus_of
-from cooptrack_core.models.cooptrack import box_code, gba
-from cooptrack_core.models.cooptrack.aggregation import Aggregation, final_order
-from cooptrack_core.models.cooptrack.caa import CrossAgentAlignment
-from cooptrack_core.models.cooptrack.config import BackboneConfig, ModelConfig
+from cooptrack_core.models.cooptrack.config import (
+    BackboneConfig,
+    CooperationConfig,
+    ModelConfig,
+)
+from cooptrack_core.models.cooptrack.cooperation import Cooperation, Matching
 from cooptrack_core.models.cooptrack.decoder import Decoder
 from cooptrack_core.models.cooptrack.interface import (
     DecoderOutputs,
@@ -62,86 +63,7 @@ from cooptrack_core.models.cooptrack.unused import UnusedWeights
 from cooptrack_core.models.neck import SingleLevelNeck, TopDownNeck
 from cooptrack_core.tracking import life_cycle
 
-# supervised: pairs by rule, but the affinity is computed for its loss (training as released).
-Matching = Literal['learned', 'rule', 'supervised']
-
-
-class Cooperation(nn.Module):
-    """CAA, GBA and aggregation of one model."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        assert config.cooperation is not None  # noqa: S101 - for the type checker
-        dims, self.config, self.quirks = config.embed_dims, config.cooperation, config.quirks
-        self.range = config.range
-        self.align = CrossAgentAlignment(dims, config.cooperation, config.range, config.quirks)
-        self.associate = gba.GraphAssociation(dims, config.quirks.unscaled_affinity)
-        self.aggregate = Aggregation(dims)
-        for name, parameter in self.associate.named_parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
-            elif name.endswith('bias'):
-                nn.init.zeros_(parameter)
-
-    def forward(
-        self, queries: QuerySet, remotes: Sequence[RemoteInstances], matching: Matching
-    ) -> tuple[QuerySet, tuple[RemoteAlignment, ...], Tensor]:
-        """Fuse all remotes, one after another.
-
-        Returns:
-            The fused queries, one alignment per remote, and the decoder row of each query.
-        """
-        own, alignments = len(queries), []
-        for bit, remote in enumerate(sorted(remotes, key=lambda r: r.agent_id)):
-            alignment = self.match(queries, self.align(remote), matching)
-            queries = self.aggregate.fuse(queries, alignment, bit)
-            alignments.append(alignment)
-        order = final_order(queries, own, self.quirks.complement_drops_tracks)
-        fused = self.aggregate.cross(queries.select(order))
-        return fused, tuple(alignments), torch.where(order < own, order, -1)
-
-    def match(
-        self, queries: QuerySet, remote: RemoteAlignment, matching: Matching
-    ) -> RemoteAlignment:
-        """Find the pairs, among candidate queries only (see CooperationConfig)."""
-        c, q = self.config, self.quirks
-        if matching == 'supervised':
-            pairs = self.match(queries, remote, 'rule')
-            judged = self.match(queries, remote, 'learned')
-            return dataclasses.replace(
-                judged, ego_rows=pairs.ego_rows, remote_rows=pairs.remote_rows
-            )
-        rule = matching == 'rule'
-        if rule:
-            masked = not q.rule_matching_ignores_scores
-        else:
-            masked = self.training or not q.no_score_mask_at_inference
-        candidates = torch.arange(len(queries), device=queries.refs.device)
-        if masked:
-            likely = queries.scores > c.score_threshold
-            if not (self.training and q.no_score_mask_at_inference):
-                # Tracks and instances added by an earlier remote are objects whatever they score.
-                likely = likely | queries.tracked | (queries.remote_bits > 0)
-            candidates = candidates[likely]
-        chosen = queries.select(candidates)
-        points = box_code.denormalise(chosen.refs, self.range)
-        others = box_code.denormalise(remote.refs, self.range)
-        affinity = None if rule else self.associate(chosen, remote)
-        if affinity is None:
-            ego, other = gba.match_by_distance(points, others, c.rule_distance)
-        else:
-            near = torch.ones_like(affinity, dtype=torch.bool)
-            if c.max_distance is not None and not q.accept_all_pairs:
-                near = torch.cdist(points.detach(), others.detach()) <= c.max_distance
-            threshold = 0.0 if q.accept_all_pairs else c.affinity_threshold
-            ego, other = gba.match_by_affinity(affinity, threshold, near)
-        return dataclasses.replace(
-            remote,
-            affinity=affinity,
-            candidates=candidates,
-            ego_rows=candidates[ego],
-            remote_rows=other,
-        )
+__all__ = ['CoopTrack', 'Matching', 'make_backbone']
 
 
 class CoopTrack(nn.Module):
@@ -311,7 +233,7 @@ class CoopTrack(nn.Module):
             mdfe = self.mdfe(queries.boxes)
             reasoned = queries = self.reasoning(queries.replace(motion=mdfe))
         if self.cooperation is not None:
-            matching = matching or self.cooperation.config.matching
+            matching = matching or self._matching(self.cooperation.config)
             queries, alignments, rows = self.cooperation(queries, remotes, matching)
         fused = queries
         if self.refine is not None:
@@ -350,6 +272,10 @@ class CoopTrack(nn.Module):
             can_bus=_can_bus(frame),
             next_id=next_id,
         )
+
+    def _matching(self, config: CooperationConfig) -> Matching:
+        rule = self.training and self.config.quirks.rule_pairs_in_training
+        return 'supervised' if rule else config.matching
 
     def continues(self, frame: FrameInputs, memory: TrackMemory) -> bool:
         """Whether a frame continues the memory: same scene, time forward, no large gap."""

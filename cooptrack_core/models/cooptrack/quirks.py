@@ -80,7 +80,8 @@ class OfficialQuirks:
     ids_for_background: bool = False
 
     # Training (4.4); read by the training stages.
-    # Fusion pairs in training come from the 3.5 m rule instead of the learnt affinity.
+    # Fusion pairs in training come from the 3.5 m rule instead of the learnt affinity (unless
+    # the training stage says which).
     rule_pairs_in_training: bool = False
     # The alpha term of the association focal loss is disabled (the paper has 0.5).
     association_alpha_off: bool = False

@@ -1,0 +1,118 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Cooperation: align, associate and aggregate the instances of any number of remote agents.
+
+Source: reference sections 2.10 to 2.12.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.models.cooptrack import box_code, gba
+from cooptrack_core.models.cooptrack.aggregation import Aggregation, final_order
+from cooptrack_core.models.cooptrack.caa import CrossAgentAlignment
+from cooptrack_core.models.cooptrack.config import ModelConfig
+from cooptrack_core.models.cooptrack.interface import (
+    QuerySet,
+    RemoteAlignment,
+    RemoteInstances,
+)
+
+# supervised: pairs by rule, but the affinity is computed for its loss (training as released).
+Matching = Literal['learned', 'rule', 'supervised']
+
+
+class Cooperation(nn.Module):
+    """CAA, GBA and aggregation of one model."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.cooperation is not None  # noqa: S101 - for the type checker
+        dims, self.config, self.quirks = config.embed_dims, config.cooperation, config.quirks
+        self.range = config.range
+        self.align = CrossAgentAlignment(dims, config.cooperation, config.range, config.quirks)
+        self.associate = gba.GraphAssociation(dims, config.quirks.unscaled_affinity)
+        self.aggregate = Aggregation(dims)
+        for name, parameter in self.associate.named_parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+            elif name.endswith('bias'):
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self, queries: QuerySet, remotes: Sequence[RemoteInstances], matching: Matching
+    ) -> tuple[QuerySet, tuple[RemoteAlignment, ...], Tensor]:
+        """Fuse all remotes, one after another.
+
+        Returns:
+            The fused queries, one alignment per remote, and the decoder row of each query.
+        """
+        own, alignments = len(queries), []
+        for bit, remote in enumerate(sorted(remotes, key=lambda r: r.agent_id)):
+            alignment = self.match(queries, self.align(remote), matching)
+            queries = self.aggregate.fuse(queries, alignment, bit)
+            alignments.append(alignment)
+        order = final_order(queries, own, self.quirks.complement_drops_tracks)
+        fused = self.aggregate.cross(queries.select(order))
+        return fused, tuple(alignments), torch.where(order < own, order, -1)
+
+    def match(
+        self, queries: QuerySet, remote: RemoteAlignment, matching: Matching
+    ) -> RemoteAlignment:
+        """Find the pairs, among candidate queries only (see CooperationConfig)."""
+        c, q = self.config, self.quirks
+        if matching == 'supervised':
+            pairs = self.match(queries, remote, 'rule')
+            judged = self.match(queries, remote, 'learned')
+            return dataclasses.replace(
+                judged, ego_rows=pairs.ego_rows, remote_rows=pairs.remote_rows
+            )
+        rule = matching == 'rule'
+        if rule:
+            masked = not q.rule_matching_ignores_scores
+        else:
+            masked = self.training or not q.no_score_mask_at_inference
+        candidates = torch.arange(len(queries), device=queries.refs.device)
+        if masked:
+            likely = queries.scores > c.score_threshold
+            if not (self.training and q.no_score_mask_at_inference):
+                # Tracks and instances added by an earlier remote are objects whatever they score.
+                likely = likely | queries.tracked | (queries.remote_bits > 0)
+            candidates = candidates[likely]
+        chosen = queries.select(candidates)
+        points = box_code.denormalise(chosen.refs, self.range)
+        others = box_code.denormalise(remote.refs, self.range)
+        affinity = None if rule else self.associate(chosen, remote)
+        if affinity is None:
+            ego, other = gba.match_by_distance(points, others, c.rule_distance)
+        else:
+            near = torch.ones_like(affinity, dtype=torch.bool)
+            if c.max_distance is not None and not q.accept_all_pairs:
+                near = torch.cdist(points.detach(), others.detach()) <= c.max_distance
+            threshold = 0.0 if q.accept_all_pairs else c.affinity_threshold
+            ego, other = gba.match_by_affinity(affinity, threshold, near)
+        return dataclasses.replace(
+            remote,
+            affinity=affinity,
+            candidates=candidates,
+            ego_rows=candidates[ego],
+            remote_rows=other,
+        )
