@@ -25,6 +25,7 @@ from torch import nn
 
 from cooptrack_core.config import from_mapping, load_yaml
 from cooptrack_core.errors import InputError
+from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.checkpoint import load_weights, read_metadata
 from cooptrack_core.models.cooptrack.config import ModelConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
@@ -151,14 +152,16 @@ def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
         return model
     _start_from(model, load_weights(options.initial), options.initial)
     if read_metadata(options.initial).get('stage') == Stage.DETECTION.value:
-        start_refinement(model)
+        start_streaming(model)
     return model
 
 
-def start_refinement(model: CoopTrack) -> None:
-    """Let fresh refine heads begin as background that stays where the decoder put it.
+def start_streaming(model: CoopTrack) -> None:
+    """Let the parts that detection did not train begin without harm.
 
-    Only for models that start the decoder like that too; the released ones do not.
+    The refine heads start as background that stays where the decoder put it, and the previous
+    BEV map of the lift encoder starts without influence. Only for models that start the decoder
+    like that too; the released ones do not.
     """
     if model.refine is None or not model.config.decoder.zero_start:
         return
@@ -166,6 +169,8 @@ def start_refinement(model: CoopTrack) -> None:
     nn.init.constant_(cast(nn.Linear, logits).bias, -3.0)
     nn.init.zeros_(cast(nn.Linear, boxes).weight)
     nn.init.zeros_(cast(nn.Linear, boxes).bias)
+    if isinstance(model.bev_encoder, LiftEncoder):
+        nn.init.zeros_(model.bev_encoder.memory.weight[:, model.config.embed_dims :].detach())
 
 
 def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:
