@@ -102,7 +102,7 @@ class SimulationSummary:
             ('… in the ego camera', f'{self.ego_visible_share:.1%}'),
             ('… in the roadside camera', f'{self.roadside_visible_share:.1%}'),
             ('… hidden from the ego camera, in the roadside camera', f'{self.hidden_share:.1%}'),
-            ('… the same, only inside the ego’s field of view', f'{self.hidden_in_view_share:.1%}'),
+            ('… the same, inside the ego’s field of view', f'{self.hidden_in_view_share:.1%}'),
             ('labelled cars per pair by distance (m)', listed(self.range_histogram)),
             ('labelled cars per pair by speed (m/s)', listed(self.speed_histogram)),
             ('mean speed of the ego', f'{self.ego_speed:.1f} m/s'),
