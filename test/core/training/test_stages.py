@@ -23,12 +23,8 @@ import pytest
 import torch
 import yaml
 
-pytest.importorskip('embreex', reason='the simulator needs the extra [simulator]')
-
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import load_weights
-from cooptrack_core.simulation import simulate
-from cooptrack_core.simulation.presets import load_preset
 from cooptrack_core.training import Progress, Stage, TrainingOptions, train
 from cooptrack_core.training.checkpoints import STATE_NAME
 
@@ -65,10 +61,8 @@ def stage_recipe(iterations: int, **more: object) -> dict[str, object]:
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('scenes') / 'data'
-    simulate(root, replace(load_preset('tiny'), frames=4), scenes=2, seed=3, workers=1)
-    return root
+def data(scenes: Path) -> Path:
+    return scenes
 
 
 @pytest.fixture(scope='module')
