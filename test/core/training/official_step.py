@@ -36,7 +36,8 @@ from cooptrack_core.training.targets import GroundTruth
 sys.path.insert(0, str(Path(__file__).parents[1] / 'models'))
 import filler
 
-PLAN = Streaming(drop_probability=0.0, false_positive_ratio=0.0, decoder_losses=False)
+# What the official model leaves unsupervised or unweighted follows from its quirks, not from here.
+PLAN = Streaming(drop_probability=0.0, false_positive_ratio=0.0, association_alpha=0.5)
 
 
 @dataclass(frozen=True)

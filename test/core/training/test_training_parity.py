@@ -24,6 +24,8 @@ import pytest
 import torch
 from official_step import Step, filled_model, play, published_truth, truth_of
 
+from cooptrack_core.models.cooptrack.model import CoopTrack
+
 TOLERANCE = 1e-4
 Role = Literal['vehicle', 'cooperative']
 
@@ -97,6 +99,11 @@ GRADIENTS: dict[str, list[dict[str, float]]] = {
 }
 
 
+@pytest.fixture(scope='module')
+def models() -> dict[Role, CoopTrack]:
+    return {'vehicle': filled_model('vehicle'), 'cooperative': filled_model('cooperative')}
+
+
 @pytest.fixture
 def identity_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, 'randperm', lambda n, **_: torch.arange(n))
@@ -111,8 +118,10 @@ def compare(step: Step, expected: dict[str, float], gradients: dict[str, float])
 
 
 @pytest.mark.parametrize('role', ['vehicle', 'cooperative'])
-def test_losses_and_gradients_of_the_official_step(role: Role, identity_permutation: None):
-    steps = play(filled_model(role), role, [published_truth(0), published_truth(1)])
+def test_losses_and_gradients_of_the_official_step(
+    role: Role, models: dict[Role, CoopTrack], identity_permutation: None
+):
+    steps = play(models[role], role, [published_truth(0), published_truth(1)])
     for step, expected, gradients in zip(steps, PUBLISHED[role], GRADIENTS[role], strict=True):
         compare(step, expected, gradients)
         assert step.carried == []
@@ -120,7 +129,7 @@ def test_losses_and_gradients_of_the_official_step(role: Role, identity_permutat
 
 @pytest.mark.parametrize('role', ['vehicle', 'cooperative'])
 def test_carried_disappeared_and_new_objects_of_the_official_step(
-    role: Role, identity_permutation: None, shared_dir: Path
+    role: Role, models: dict[Role, CoopTrack], identity_permutation: None, shared_dir: Path
 ):
     path = shared_dir / 'golden' / f'cooptrack_training_{role}_tracks.json'
     golden: dict[str, Any] = json.loads(path.read_text())
@@ -130,7 +139,7 @@ def test_carried_disappeared_and_new_objects_of_the_official_step(
     ]
     boxes = golden.get('message_pred_boxes_frame0')
     message = None if boxes is None else torch.tensor(boxes)
-    for i, step in enumerate(play(filled_model(role), role, truths, message)):
+    for i, step in enumerate(play(models[role], role, truths, message)):
         printed = golden[f'frame{i}']
         losses = {n: v for n, v in printed.items() if isinstance(v, float) and n != 'TOTAL'}
         # Frame 0 puts objects exactly on predictions: signs of L1 there are rounding.
