@@ -207,7 +207,7 @@ def knowable(
     """
     known = torch.isin(truth.ids, own.ids)
     if carried is not None:
-        known |= torch.isin(truth.ids, carried)
+        known |= torch.isin(truth.ids, carried.to(truth.ids))
     for remote in remotes:
         if len(remote) and len(truth):
             matrix = torch.from_numpy(remote.ego_T_remote).to(remote.boxes)

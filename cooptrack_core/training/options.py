@@ -133,6 +133,10 @@ class Streaming:
         position_noise: Standard deviation of the sender pose error, metres.
         yaw_noise: Likewise, radians.
         latency_frames: Largest age of a message, frames.
+
+    Where the model has an official quirk switched on that says otherwise
+    (``rule_pairs_in_training``, ``cooperative_decoder_unsupervised``,
+    ``association_alpha_off``), the quirk wins.
     """
 
     clip_frames: int = 5

@@ -160,13 +160,15 @@ def cooperative_step(
             ``plan.decoder_losses`` is set, together with the objects of carried tracks.
         dense: Features of the frame when they are computed already.
     """
-    pairing: Pairing = 'supervised' if plan.fusion_pairs == 'rule' else 'learned'
+    quirks = model.config.quirks
+    rule = plan.fusion_pairs == 'rule' or quirks.rule_pairs_in_training
+    pairing: Pairing = 'supervised' if rule else 'learned'
     before = memory.model if memory else None
     outputs = model.step(frame, before, remotes, pairing, dense)
     queries = outputs.queries
     shares: dict[str, Share] = {}
     start = outputs.start.ids
-    if plan.decoder_losses:
+    if plan.decoder_losses and not quirks.cooperative_decoder_unsupervised:
         shares, _ = _decoder_losses(outputs, start, _visible_or_carried(truth, own_truth, start))
     ids = _in_output_order(start, outputs.decoder_rows)
     matching = match_tracks(queries.logits, queries.boxes, ids, truth)
@@ -174,7 +176,8 @@ def cooperative_step(
     shares['fused_frame_0_loss_cls_0'], shares['fused_frame_0_loss_bbox_0'] = fused
     bank = memory_bank_losses(queries.logits, queries.boxes, match_ids(matching.ids, truth), truth)
     shares['ref_loss_cls'], shares['ref_loss_box'] = bank
-    association = _association(outputs, truth, plan.association_alpha)
+    alpha = -1.0 if quirks.association_alpha_off else plan.association_alpha
+    association = _association(outputs, truth, alpha)
     kept = _carry(model, frame, outputs, memory, matching, queries.boxes, truth, plan, generator)
     return FrameLosses(shares, {'asso_loss': association}), kept, outputs
 
