@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cooptrack_core.models.checkpoint import save_weights
+from cooptrack_core.models.checkpoint import model_id, save_weights
 from cooptrack_core.models.cooptrack.interface import (
     DenseFeatures,
     RemoteInstances,
@@ -117,9 +117,10 @@ class CooperativeStage:
         return scorer.result('cooperative/')
 
     def export(self, directory: Path) -> Path:
-        """Write the cooperative model."""
+        """Write the cooperative model; it names the sender whose features it understands."""
         path = directory / 'weights.safetensors'
-        save_weights(self.model, path, metadata={'stage': 'cooperative'})
+        metadata = {'stage': 'cooperative', 'sender_model_id': model_id(self.sender.model)}
+        save_weights(self.model, path, metadata=metadata)
         return path
 
     def _frame_losses(self, clip: PairClip, step: int, iteration: int, slot: int) -> FrameLosses:

@@ -24,7 +24,7 @@ import torch
 import yaml
 
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.checkpoint import load_weights
+from cooptrack_core.models.checkpoint import load_weights, read_metadata
 from cooptrack_core.training import Progress, Stage, TrainingOptions, train
 from cooptrack_core.training.checkpoints import STATE_NAME
 
@@ -171,6 +171,8 @@ def test_a_cooperative_run_leaves_the_frozen_part_alone_and_trains_the_rest(
     moved = [n for n in before if n not in dense and not torch.equal(before[n], after[n])]
     assert any(n.startswith('decoder') for n in moved)
     assert any(n.startswith('refine') for n in moved)
+    sender = read_metadata(agent)['model_id']
+    assert read_metadata(weights)['sender_model_id'] == sender
 
 
 def test_resuming_with_another_recipe_is_refused(data: Path, recipe: Path, tmp_path: Path):
