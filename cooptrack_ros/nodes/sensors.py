@@ -32,7 +32,7 @@ from cooptrack_ros.bags import names
 from cooptrack_ros.bags.transforms import NoTransformError
 from cooptrack_ros.conversions import rgb_from_compressed, stamp_to_ns, transform_from_message
 from cooptrack_ros.nodes import qos
-from cooptrack_ros.nodes.aligner import JUMP_BACK_NS, FrameAligner, Sighting
+from cooptrack_ros.nodes.aligner import FrameAligner, Sighting
 from cooptrack_ros.nodes.frames import FrameBuilder, NoCalibrationError
 from cooptrack_ros.nodes.health import ERROR, OK, STALE, WARN, Health, PerSecond
 from cooptrack_ros.nodes.parameters import SensorParameters
@@ -40,6 +40,8 @@ from cooptrack_ros.nodes.parameters import SensorParameters
 Group = tuple[Sighting, ...]
 
 _POLL_S = 0.005
+# ROS time that steps back at all was set back; a little is left for a clock that is corrected.
+_CLOCK_JUMP_S = 0.1
 
 
 class Sensors:
@@ -93,7 +95,7 @@ class Sensors:
             body_frame=parameters.body_frame.format(agent=agent_id),
             rectified=parameters.rectified,
         )
-        self._clock_handle = _compat.on_jump_back(node, JUMP_BACK_NS / 1e9, self._jumped)
+        self._clock_handle = _compat.on_jump_back(node, _CLOCK_JUMP_S, self._jumped)
         self._subscriptions = [
             subscription for camera in parameters.cameras for subscription in self._open(camera)
         ]
