@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.geometry import SE3, CameraModel
+from cooptrack_core.geometry import SE3, CameraModel, wrap_angle
 from cooptrack_core.simulation.actors import STEP_S, Actor
 from cooptrack_core.simulation.camera import Lens
 from cooptrack_core.simulation.layout import Layout, road_clearance
@@ -39,6 +39,8 @@ Rng = np.random.Generator
 
 ORIGIN_HEIGHT = 1.8
 _BODY_HEIGHT = 0.6
+# Two arms at most this far apart fit into one view, rad.
+_SHARED_VIEW = np.radians(80.0)
 
 # Optical axes (x right, y down, z forward) in a frame with x forward, y left, z up.
 _OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -175,12 +177,15 @@ def roadside_agent(
     )  # fmt: skip
 
 
-def pole_spots(layout: Layout, side_streets: set[int], rng: Rng) -> list[tuple[Array, float]]:
+def pole_spots(
+    layout: Layout, ego_arm: int, side_streets: set[int], rng: Rng
+) -> list[tuple[Array, float]]:
     """Feet of poles at the kerbs beside the mouths, in random order, with the azimuth of view.
 
-    Each looks over the junction into one of the other arms, most often into one of the
-    ``side_streets`` (indices of arms), which the ego cannot see for the buildings. The views
-    with the least of a corner in the way come first.
+    Each looks over the junction, between the arm on which the ego comes and another one, most
+    often one of the ``side_streets`` (indices of arms), which the ego cannot see for the
+    buildings; where these lie too far apart for one view, into one of them. The views with the
+    least of a corner in the way come first.
     """
     spots = []
     for k, arm in enumerate(layout.arms):
@@ -189,16 +194,20 @@ def pole_spots(layout: Layout, side_streets: set[int], rng: Rng) -> list[tuple[A
             foot = arm.offset(arm.mouth + rng.uniform(0.5, 6.0), side * (half + 0.55))
             if road_clearance(layout, foot[None])[0] < 0.3:
                 continue
+            back = layout.arms[ego_arm].offset(layout.arms[ego_arm].mouth + 12.0, 0.0) - foot
             for j, other in enumerate(layout.arms):
-                if j == k:
+                if j in (k, ego_arm):
                     continue
-                aim = other.offset(other.mouth + rng.uniform(3.0, 16.0), rng.normal(0, 1.5))
-                view = np.arctan2(*(aim - foot)[::-1])
-                blocked = _blocked(layout, foot, float(view), float(np.hypot(*(aim - foot))))
+                aim = other.offset(other.mouth + rng.uniform(3.0, 16.0), rng.normal(0, 1.5)) - foot
+                view = float(np.arctan2(aim[1], aim[0]))
+                apart = float(wrap_angle(np.arctan2(back[1], back[0]) - view))
+                wide = k != ego_arm and abs(apart) < _SHARED_VIEW
+                view += apart / 2 if wide else 0.0
+                blocked = _blocked(layout, foot, view, float(np.hypot(*aim)))
                 luck = rng.uniform(0.0, 1.0 if j in side_streets else 1.6)
-                spots.append((blocked, luck, foot, float(view)))
+                spots.append((not wide, blocked, luck, foot, view))
     chosen: list[tuple[Array, float]] = []
-    for _, _, foot, view in sorted(spots, key=lambda spot: spot[:2]):
+    for *_, foot, view in sorted(spots, key=lambda spot: spot[:3]):
         if all(np.hypot(*(foot - other)) > 1.0 for other, _ in chosen):
             chosen.append((foot, view))  # one unit per pole
     return chosen

@@ -94,9 +94,7 @@ def _wheel(radius: float, width: float) -> Mesh:
     ring = np.stack([np.cos(angle), np.zeros(8), np.sin(angle)], 1)
     inner = radius * ring - [0, width, 0]
     outer = radius * ring
-    tread = np.stack(
-        [inner, np.roll(inner, -1, 0), np.roll(outer, -1, 0), outer], 1
-    )
+    tread = np.stack([inner, np.roll(inner, -1, 0), np.roll(outer, -1, 0), outer], 1)
     tyre = np.concatenate([tread, disc([0, 0, 0], outer)])
     hub = disc([0, 0.012, 0], 0.6 * radius * ring)
     return join([make_mesh(tyre, RUBBER), make_mesh(hub, HUB, gloss=0.1)])

@@ -155,9 +155,7 @@ class _Shader:
         self.shiny = mesh.gloss > 0
         self.lamps = (mesh.glow > 0) & (light.lamps > 0)
 
-    def shade(
-        self, rays: Floats, quads: NDArray[np.int32], depth: Floats, lit: Floats
-    ) -> Floats:
+    def shade(self, rays: Floats, quads: NDArray[np.int32], depth: Floats, lit: Floats) -> Floats:
         """Linear light (3, n) along rays (n, 3); ``lit`` (n,) is 0 in cast shadows."""
         out = np.empty((3, len(rays)), _F)
         for i in range(0, len(rays), _CHUNK):  # what fits the cache goes through much faster

@@ -132,7 +132,7 @@ class SceneSimulation:
         agents = [ego]
         route = self.layout.routes[self.traffic.ego.route]
         side_streets = set(range(len(self.layout.arms))) - {route.arm_in, route.arm_out}
-        spots = pole_spots(self.layout, side_streets, rng)
+        spots = pole_spots(self.layout, route.arm_in, side_streets, rng)
         for k in range(min(preset.roadsides, len(spots))):
             name, side = ('roadside', 'infrastructure-side') if k == 0 else (f'roadside_{k}',) * 2
             agents.append(roadside_agent(name, side, spots[k], draw(), preset, rng))
@@ -154,10 +154,7 @@ class SceneSimulation:
     def frames(self) -> Iterator[list[Capture]]:
         """All agents' captures, frame by frame; the ego comes first."""
         for frame in range(self.preset.frames):
-            yield [
-                self._capture(agent, frame, number)
-                for number, agent in enumerate(self.agents)
-            ]
+            yield [self._capture(agent, frame, number) for number, agent in enumerate(self.agents)]
 
     def road_users(self, step: float) -> list[RoadUser]:
         """Everybody at a fractional step."""

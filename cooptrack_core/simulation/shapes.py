@@ -144,9 +144,7 @@ def disc(center: ArrayLike, ring: ArrayLike) -> Floats:
     """Fill a ring of offsets (2k, 3) around ``center`` with k quads."""
     c, r = np.asarray(center, np.float64), np.asarray(ring, np.float64)
     middle = np.broadcast_to(c, (len(r) // 2, 3))
-    quads = np.stack(
-        [middle, c + r[0::2], c + r[1::2], c + np.roll(r, -2, axis=0)[0::2]], 1
-    )
+    quads = np.stack([middle, c + r[0::2], c + r[1::2], c + np.roll(r, -2, axis=0)[0::2]], 1)
     return np.asarray(quads, np.float32)
 
 
@@ -162,10 +160,7 @@ def loft(stations: Sequence[tuple[float, float, float, float, float]]) -> dict[s
         that) and ``back``, ``front`` (one each).
     """
     rings = np.array(
-        [
-            [[x, wl, zl], [x, -wl, zl], [x, -wh, zh], [x, wh, zh]]
-            for x, zl, zh, wl, wh in stations
-        ],
+        [[[x, wl, zl], [x, -wl, zl], [x, -wh, zh], [x, wh, zh]] for x, zl, zh, wl, wh in stations],
         dtype=np.float32,
     )
     a, b = rings[:-1], rings[1:]

@@ -250,16 +250,28 @@ class Traffic:
                 continue
             if any(conflicts[a.route, b.route] for b in inside):
                 continue
-            if any(b is not a and b.route >= 0 and not b.holds
-                   and routes[b.route].arm_in == route.arm_in
-                   and routes[b.route].lane_in == route.lane_in
-                   and a.s < b.s for b in vehicles):
-                continue  # one is still waiting ahead in the same lane
-            if turning and route.turn > 0 and any(
-                not b.holds and conflicts[a.route, b.route] and self.green(routes[b.route].arm_in)
-                and abs(routes[b.route].turn) <= 0.7 and b.v > 2.0
-                and b.path.stop - b.s < 4.0 * b.v
+            if any(
+                b is not a
+                and b.route >= 0
+                and not b.holds
+                and routes[b.route].arm_in == route.arm_in
+                and routes[b.route].lane_in == route.lane_in
+                and a.s < b.s
                 for b in vehicles
+            ):
+                continue  # one is still waiting ahead in the same lane
+            if (
+                turning
+                and route.turn > 0
+                and any(
+                    not b.holds
+                    and conflicts[a.route, b.route]
+                    and self.green(routes[b.route].arm_in)
+                    and abs(routes[b.route].turn) <= 0.7
+                    and b.v > 2.0
+                    and b.path.stop - b.s < 4.0 * b.v
+                    for b in vehicles
+                )
             ):
                 continue  # left turns give way to oncoming traffic
             a.holds = True
@@ -340,8 +352,11 @@ class Traffic:
             if np.isfinite(free):
                 need = standstill + actor.v * headway
                 need += actor.v * (actor.v - speed) / (2 * np.sqrt(accel * brake))
-                best = min(best, accel * (1 - (actor.v / wish) ** 4
-                                          - (max(need, standstill) / max(free, 0.1)) ** 2))
+                best = min(
+                    best,
+                    accel
+                    * (1 - (actor.v / wish) ** 4 - (max(need, standstill) / max(free, 0.1)) ** 2),
+                )
         return float(np.clip(best, -7.0, accel))
 
     def _retire(self) -> None:

@@ -253,9 +253,11 @@ def write_pcd(path: Path, cloud: Cloud, role: Role, stamp_us: int) -> None:
     """Write a binary PCD with the fields of the real files of that side."""
     n = len(cloud.points)
     columns: list[tuple[str, str]] = [('x', '<f4'), ('y', '<f4'), ('z', '<f4')]
-    columns += [('intensity', '<u1'), ('timestamp', '<f8')] if role is Role.VEHICLE else [
-        ('intensity', '<f4')
-    ]
+    columns += (
+        [('intensity', '<u1'), ('timestamp', '<f8')]
+        if role is Role.VEHICLE
+        else [('intensity', '<f4')]
+    )
     data = np.zeros(n, dtype=np.dtype(columns))
     for i, axis in enumerate('xyz'):
         data[axis] = cloud.points[:, i]
