@@ -114,6 +114,7 @@ def test_labels_of_all_sides_name_the_same_places(made):
 
 def test_the_union_holds_what_any_side_labels_and_the_ego_if_seen(made):
     for pair in json.loads((made / 'cooperative' / 'data_info.json').read_text()):
+
         def ids(path: str) -> set[str]:
             return {row['track_id'] for row in json.loads((made / path).read_text())}
 
