@@ -72,8 +72,8 @@ setup(
         'test': [
             'pytest>=7',
             'hypothesis>=6',
-            'ruff',
-            'mypy',
+            'ruff>=0.17,<0.18',
+            'mypy>=2.4,<3',
             'types-PyYAML',
             'scipy-stubs',
             'colcon-common-extensions',
