@@ -194,6 +194,9 @@ def _node(given, executable, file, parameters, **options):
         arguments=['--ros-args', '--log-level', given['log_level']],
         output='both',
         emulate_tty=True,
+        # Until a frame in work is done; a loaded machine takes its time.
+        sigterm_timeout='20',
+        sigkill_timeout='20',
         **options,
     )
 

@@ -42,6 +42,9 @@ Group = tuple[Sighting, ...]
 _POLL_S = 0.005
 # ROS time that steps back at all was set back; a little is left for a clock that is corrected.
 _CLOCK_JUMP_S = 0.1
+# An image from further ahead belongs to another lap of a recording, or its clock is wrong; waiting
+# for its time would block the frames of now.
+_AHEAD_NS = 1_000_000_000
 
 
 class Sensors:
@@ -74,8 +77,9 @@ class Sensors:
         self._on_jump = on_jump
         self._infos: dict[str, Any] = {}
         self._received: dict[str, int] = dict.fromkeys(parameters.cameras, 0)
-        self._problem: tuple[float, str] | None = None
+        self._problem: str | None = None
         self._incomplete = 0
+        self._ahead = 0
         self._rates = PerSecond()
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
@@ -125,11 +129,11 @@ class Sensors:
                     return None
                 if _compat.now_ns(self._node) > deadline_ns:
                     self._incomplete += 1
-                    self._problem = (time.perf_counter(), str(error))
+                    self._problem = str(error)
                     raise
                 time.sleep(_POLL_S)
             except InputError as error:
-                self._problem = (time.perf_counter(), str(error))
+                self._problem = str(error)
                 raise
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> SE3:
@@ -171,8 +175,14 @@ class Sensors:
             lines.append(Health(f'camera {camera}', level, message, values))
         counts: dict[str, object] = dict(self._aligner.counts)
         counts['frames_without_pose_or_calibration'] = self._incomplete
-        text = problem[1] if problem is not None else 'frames are complete'
-        lines.append(Health('frames', ERROR if problem is not None else OK, text, counts))
+        counts['images_ahead_of_clock'] = self._ahead
+        level, text = OK, 'frames are complete'
+        if self._rates.rate('ahead', self._ahead, seconds) > 0:
+            level = WARN
+            text = 'images are stamped over 1 s ahead of the clock: synchronise the clocks'
+        if problem is not None:
+            level, text = ERROR, problem
+        lines.append(Health('frames', level, text, counts))
         return lines
 
     def _open(self, camera: str) -> list[Any]:
@@ -185,6 +195,9 @@ class Sensors:
         def on_image(message: Any) -> None:
             self._received[camera] += 1
             stamp_ns = stamp_to_ns(message.header.stamp)
+            if stamp_ns > _compat.now_ns(self._node) + _AHEAD_NS:
+                self._ahead += 1
+                return
             for group in self._aligner.push(Sighting(camera, topic, stamp_ns, message)):
                 self._on_group(group)
 
