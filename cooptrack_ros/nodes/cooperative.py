@@ -27,7 +27,7 @@ from cooptrack_core.geometry import SE3
 from cooptrack_core.perception import CooperativePerception
 from cooptrack_core.structures import AgentFrame, InstanceMessage, Role
 from cooptrack_core.structures import TrackedObjects as CoreTracks
-from cooptrack_core.v2x import InboxSettings, MessageInbox
+from cooptrack_core.v2x import InboxSettings, MessageInbox, Rejected
 from cooptrack_msgs.msg import FusionStatus, InstanceFeatures, TrackedObjects
 from cooptrack_ros import _compat
 from cooptrack_ros.bags import names
@@ -131,7 +131,7 @@ class CooperativeNode:
 
         def on_features(message: Any) -> None:
             verdict = self._gate.receive(message, agent_id, _compat.now_ns(self._node))
-            if not verdict:
+            if isinstance(verdict, Rejected):
                 self._base.report.warn(
                     f'{agent_id}/{verdict.reason}',
                     f'a message on the topic of {agent_id} was dropped: {verdict.reason} '
