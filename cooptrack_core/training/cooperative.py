@@ -33,7 +33,13 @@ from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.structures import Role
 from cooptrack_core.training.data import EGO, PairClip, TrainingData
 from cooptrack_core.training.inputs import prepare
-from cooptrack_core.training.messages import FrozenDense, Sender, as_remote, knowable
+from cooptrack_core.training.messages import (
+    FrozenDense,
+    Sender,
+    as_remote,
+    dense_is_frozen,
+    knowable,
+)
 from cooptrack_core.training.options import StageRecipe
 from cooptrack_core.training.precision import autocast
 from cooptrack_core.training.sampling import batch_indices, generator
@@ -46,7 +52,6 @@ from cooptrack_core.training.streaming import (
 from cooptrack_core.training.validation import Scorer
 
 VALIDATION_CLIPS = 40
-_DENSE_PARTS = ('backbone.', 'neck.', 'bev_encoder.')
 
 Array = NDArray[np.float64]
 
@@ -87,9 +92,7 @@ class CooperativeStage:
         self.period = recipe.streaming.clip_frames
         self.clips = data.pair_clips(self.period)
         self.sender = Sender(sender, data, device, precision)
-        frozen = not any(
-            p.requires_grad for n, p in model.named_parameters() if n.startswith(_DENSE_PARTS)
-        )
+        frozen = dense_is_frozen(model)
         self._dense = FrozenDense(model, data, device, precision) if frozen else None
         self._memories: list[TrainingMemory | None] = []
 

@@ -41,6 +41,8 @@ from cooptrack_core.training.targets import GroundTruth
 
 Array = NDArray[np.float64]
 
+_DENSE_PARTS = ('backbone.', 'neck.', 'bev_encoder.')
+
 
 @dataclass(frozen=True, eq=False)
 class Message:
@@ -89,6 +91,13 @@ class Sender:
             live = outputs.select_live().detach()
             said[frame_id] = Message(agent_id, frame.stamp_ns, frame.world_T_agent, live)
         return said
+
+
+def dense_is_frozen(model: CoopTrack) -> bool:
+    """Whether nothing of backbone, neck and BEV encoder trains."""
+    return not any(
+        p.requires_grad for n, p in model.named_parameters() if n.startswith(_DENSE_PARTS)
+    )
 
 
 class FrozenDense:

@@ -30,6 +30,7 @@ from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, save_h
 from cooptrack_core.training.data import ClipIndex, TrainingData
 from cooptrack_core.training.detection import Batch, dense_losses, dense_maps
 from cooptrack_core.training.inputs import Prepared, prepare
+from cooptrack_core.training.messages import FrozenDense, dense_is_frozen
 from cooptrack_core.training.options import StageRecipe
 from cooptrack_core.training.precision import autocast
 from cooptrack_core.training.sampling import batch_indices, generator
@@ -69,6 +70,9 @@ class TrackingStage:
         self.modules.train()
         self.period = recipe.streaming.clip_frames
         self.clips = data.clips(recipe.agents, self.period)
+        self._dense: FrozenDense | None = None
+        if dense_is_frozen(model):
+            self._dense = FrozenDense(model, data, device, precision)
         self._memories: list[TrainingMemory | None] = []
 
     def losses(self, iteration: int) -> dict[str, Tensor]:
@@ -85,9 +89,17 @@ class TrackingStage:
         inputs = [replace(f.inputs, images=batch.images[b]) for b, f in enumerate(frames)]
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + iteration)
         results: list[FrameLosses] = []
+        grid, plan = self.model.config.bev.grid, self.recipe.auxiliary
         with autocast(self.precision, self.device):
-            dense = perceive(self.model, inputs, self._memories)
-            maps = dense_maps(self.heads, dense, self.model.config.bev.grid)
+            extra: dict[str, Tensor] = {}
+            if self._dense is not None:
+                features = [
+                    self._dense.features(c.scene, c.agent_id, c.frames[step]) for c in clips
+                ]
+            else:
+                dense = perceive(self.model, inputs, self._memories)
+                features = [one_of(dense, slot) for slot in range(size)]
+                extra = dense_losses(*dense_maps(self.heads, dense, grid), batch, grid, plan)
             for slot, frame in enumerate(inputs):
                 losses, self._memories[slot], _ = agent_step(
                     self.model,
@@ -96,12 +108,10 @@ class TrackingStage:
                     batch.truths[slot],
                     self.recipe.streaming,
                     random,
-                    dense=one_of(dense, slot),
+                    dense=features[slot],
                 )
                 results.append(losses)
-        found = batch_losses(results)
-        plan = self.recipe.auxiliary
-        return found | dense_losses(*maps, batch, self.model.config.bev.grid, plan)
+        return batch_losses(results) | extra
 
     def validate(self) -> dict[str, float]:
         """AP of the streamed output, per agent role."""
@@ -140,10 +150,12 @@ class TrackingStage:
     def _prepare(
         self, clip: ClipIndex, group: int, step: int, iteration: int, slot: int
     ) -> Prepared:
+        frame = self.data.frame(clip.scene, clip.agent_id, clip.frames[step])
+        if self._dense is not None:  # computed once, so it cannot change
+            return prepare(frame, self.model.config.image)
         plan = self.recipe.augmentation
         # One draw per clip: a clip is mirrored as a whole or not at all.
         mirrored = bool(generator(self.seed, group, slot).random() < plan.mirror)
-        frame = self.data.frame(clip.scene, clip.agent_id, clip.frames[step])
         rng = generator(self.seed + 1, iteration, slot)
         return prepare(frame, self.model.config.image, plan, rng, mirrored=mirrored)
 
