@@ -20,6 +20,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A loaded machine must not fail a property, and a run must be repeatable.
+settings.register_profile('project', deadline=None, derandomize=True)
+settings.load_profile('project')
 
 
 @pytest.fixture(scope='session')
