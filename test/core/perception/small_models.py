@@ -49,24 +49,24 @@ def small_config(cooperative: bool) -> ModelConfig:
     )
 
 
-def small_model(cooperative: bool, seed: int = 0) -> CoopTrack:
-    """Random weights; class biases near zero, so that some queries live and some do not."""
+def small_model(cooperative: bool, seed: int = 0, bias: float = -0.6) -> CoopTrack:
+    """Random weights; by default class biases with which some queries live and some do not."""
     torch.manual_seed(seed)
     model = CoopTrack(small_config(cooperative)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith('bias') and parameter.shape == (3,):
-                parameter.fill_(-0.6)
+                parameter.fill_(bias)
             elif name.endswith('weight') and parameter.ndim == 2 and parameter.shape[0] == 3:
                 parameter.normal_(0.0, 0.2)
     return model
 
 
-def save_pair(directory: Path) -> tuple[Path, Path]:
+def save_pair(directory: Path, bias: float = -0.6) -> tuple[Path, Path]:
     """Write agent and cooperative weights that belong together."""
     agent, cooperative = directory / 'agent.safetensors', directory / 'cooperative.safetensors'
-    sender = save_weights(small_model(False), agent)
-    save_weights(small_model(True), cooperative, metadata={'sender_model_id': sender})
+    sender = save_weights(small_model(False, bias=bias), agent)
+    save_weights(small_model(True, bias=bias), cooperative, metadata={'sender_model_id': sender})
     return agent, cooperative
 
 

@@ -152,6 +152,19 @@ def test_an_empty_message_changes_no_more_than_none(models) -> None:
     assert numbers(without.tracks) == numbers(with_empty.tracks)
 
 
+def test_no_detections_give_an_empty_message_and_no_tracks(tmp_path: Path) -> None:
+    blind = tuple(load_model(path) for path in save_pair(tmp_path, bias=-12.0))
+    agent, ego = (
+        AgentPerception(blind[0], 'roadside', 1),
+        CooperativePerception(blind[1], 'vehicle'),
+    )
+    for t in (0, 100, 200):
+        sent = encode_message(agent.process(camera_frame('roadside', t)).message)
+        received = decode_message(sent)
+        assert len(received) == 0
+        assert len(ego.process(camera_frame('vehicle', t), [received]).tracks) == 0
+
+
 def test_a_missing_image_lets_tracks_age_and_messages_work_on(models) -> None:
     ego = CooperativePerception(models[1], 'vehicle')
     ego.process(camera_frame('vehicle', 0))
