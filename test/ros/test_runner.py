@@ -161,6 +161,21 @@ def test_a_truncated_jpeg_is_reported_and_the_run_goes_on(
     assert read(tmp_path / 'out' / 'metrics.json')['methods']['cooptrack']['frames'] == 2
 
 
+def test_an_empty_scene_gives_numbers_that_say_undefined(
+    scene: Path, weights: list[str], tmp_path: Path
+) -> None:
+    empty = tmp_path / 'empty'
+    shutil.copytree(scene, empty)
+    for label in (empty / 'cooperative' / 'label').iterdir():
+        label.write_text('[]', encoding='utf-8')
+    out = tmp_path / 'out'
+    assert cli.main(['run', str(empty), '-o', str(out), '--quiet', *weights]) == 0
+    numbers = read(out / 'metrics.json')['methods']['cooptrack']
+    assert numbers['ground_truth_boxes'] == 0
+    assert numbers['hidden_recall'] is None
+    assert numbers['amota'] is None
+
+
 def test_a_full_disk_leaves_nothing_that_looks_whole(
     scene: Path, weights: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
