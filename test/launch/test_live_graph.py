@@ -94,7 +94,7 @@ def graph():
                     'agent_weights': str(agent),
                     'cooperative_weights': str(cooperative),
                     'rviz': 'false',
-                    'rate': '0.5',
+                    'rate': '0.25',
                 }.items(),
             ),
             launch_pytest.actions.ReadyToTest(),
