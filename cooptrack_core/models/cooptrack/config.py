@@ -161,6 +161,8 @@ class TrackingConfig:
         reset_after_s: A larger gap between frames drops the memory, seconds.
         max_output: Most detections listed per frame.
         centre_range: Boxes outside are not reported, metres in the agent frame.
+        duplicate_distance: Per class, metres: of two queries nearer than this the less certain
+            one is silenced (``tracking/duplicates.py``); None as released.
     """
 
     output_threshold: float = 0.3
@@ -173,6 +175,7 @@ class TrackingConfig:
     centre_range: PerceptionRange = field(
         default_factory=lambda: PerceptionRange(-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
     )
+    duplicate_distance: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ from cooptrack_core.models.cooptrack.refine import RefineHeads
 from cooptrack_core.models.cooptrack.unused import UnusedWeights
 from cooptrack_core.models.neck import SingleLevelNeck, TopDownNeck
 from cooptrack_core.tracking import life_cycle
+from cooptrack_core.tracking.duplicates import silence_duplicates
 
 __all__ = ['CoopTrack', 'Matching', 'make_backbone']
 
@@ -191,7 +192,13 @@ class CoopTrack(nn.Module):
         tracking, q = self.config.tracking, self.config.quirks
         first_id = 1 if memory is None or outputs.reset else memory.next_id
         limit = self.config.decoder.queries
-        life = life_cycle.advance(outputs.queries, tracking, first_id, limit, q.ids_for_background)
+        life = life_cycle.advance(
+            silence_duplicates(outputs.queries, tracking),
+            tracking,
+            first_id,
+            limit,
+            q.ids_for_background,
+        )
         outputs = dataclasses.replace(
             outputs, queries=life.queries, output=life.output, live=life.live
         )
