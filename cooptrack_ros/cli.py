@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for add in (_simulate, _train, _evaluate, _run, _bag, _demo, _doctor):
+    for add in (_simulate, _train, _halve, _evaluate, _run, _bag, _demo, _doctor):
         add(commands)
     return parser
 
@@ -166,6 +166,24 @@ def _do_train(options: argparse.Namespace, terminal: Terminal) -> int:
     from cooptrack_ros.commands import train
 
     return train.run(options, terminal)
+
+
+def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, 'halve', 'store trained weights in float16, for shipping')
+    parser.add_argument('agent', metavar='AGENT', type=Path, help='single-agent weights')
+    parser.add_argument(
+        'cooperative', metavar='COOPERATIVE', type=Path, help='weights trained with its messages'
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='DIR', help='where the files go'
+    )
+    parser.set_defaults(function=_do_halve)
+
+
+def _do_halve(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import halve
+
+    return halve.run(options, terminal)
 
 
 def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

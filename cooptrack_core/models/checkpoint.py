@@ -181,7 +181,11 @@ def model_id(model: CoopTrack) -> str:
 
 
 def save_weights(
-    model: CoopTrack, path: str | Path, *, metadata: Mapping[str, str] | None = None
+    model: CoopTrack,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    half: bool = False,
 ) -> str:
     """Write weights and configuration as safetensors; whole or not at all.
 
@@ -189,6 +193,8 @@ def save_weights(
         model: The model.
         path: Target file.
         metadata: Further text entries, for example how it was trained.
+        half: Store float16 (half the size). Rounds the weights of ``model`` itself, so that the
+            model id is that of what will be loaded.
 
     Returns:
         The model id.
@@ -197,11 +203,19 @@ def save_weights(
         InputError: The file cannot be written.
     """
     path = Path(path)
+    if half:
+        model.load_state_dict({k: _rounded(v).to(v) for k, v in model.state_dict().items()})
     identity = model_id(model)
     entries = {'config': _config_json(model.config), 'model_id': identity, **(metadata or {})}
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    if half:
+        tensors = {k: _rounded(v) for k, v in tensors.items()}
     write_atomically(path, to_safetensors(tensors, metadata=entries))
     return identity
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,0 +1,44 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`cooptrack halve`: how the shipped weights are made of trained ones."""
+
+from __future__ import annotations
+
+import argparse
+
+from cooptrack_core.models.checkpoint import load_weights, read_metadata, save_weights
+from cooptrack_ros.commands.common import AGENT_WEIGHTS, COOPERATIVE_WEIGHTS
+from cooptrack_ros.console import Terminal, emit_json
+
+
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Round both files together: the cooperative one names the rounded sender."""
+    ids = {}
+    sender = ''
+    for source, name in (
+        (options.agent, AGENT_WEIGHTS),
+        (options.cooperative, COOPERATIVE_WEIGHTS),
+    ):
+        own = {'config', 'model_id', 'sender_model_id'}
+        metadata = {k: v for k, v in read_metadata(source).items() if k not in own}
+        if sender:
+            metadata['sender_model_id'] = sender
+        target = options.output / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ids[name] = save_weights(load_weights(source), target, metadata=metadata, half=True)
+        sender = sender or ids[name]
+        terminal.say(f'{target}: {target.stat().st_size / 1e6:.1f} MB, model {ids[name]}')
+    emit_json({'model_ids': ids}, options.json)
+    return 0
