@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -102,6 +103,9 @@ def run(name: str, build: Callable[[Any], Part], args: Sequence[str] | None = No
             node.get_logger().fatal(str(error))
         return CANNOT_START
     finally:
+        # Ctrl-C reaches a launched node twice: from the terminal and from launch. The second
+        # one must not break the clean end that the first one began.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if part is not None:
             part.close()
         if node is not None:
