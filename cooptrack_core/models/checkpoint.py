@@ -23,8 +23,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +34,7 @@ from torch import Tensor
 
 from cooptrack_core.config import from_mapping
 from cooptrack_core.errors import InputError
+from cooptrack_core.files import write_bytes_atomically
 from cooptrack_core.models.cooptrack.config import ModelConfig, r50
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
@@ -210,36 +209,12 @@ def save_weights(
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     if half:
         tensors = {k: _rounded(v) for k, v in tensors.items()}
-    write_atomically(path, to_safetensors(tensors, metadata=entries))
+    write_bytes_atomically(path, to_safetensors(tensors, metadata=entries))
     return identity
 
 
 def _rounded(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one.
-
-    Raises:
-        InputError: The file cannot be written (disk full, no permission).
-    """
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise InputError(
-            f'cannot write the file ({error.strerror})',
-            path=path,
-            remedy='check free space and permissions',
-        ) from error
 
 
 def load_weights(path: str | Path, config: ModelConfig | None = None) -> CoopTrack:
