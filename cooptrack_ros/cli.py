@@ -154,7 +154,15 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         '--iterations', type=int, help='override the number of iterations of the configuration'
     )
     parser.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
-    parser.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=1,
+        help='processes that share every batch; on a CPU the number of cores is fastest',
+    )
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads of each process, 0: its share of them'
+    )
     parser.add_argument(
         '--resume', action='store_true', help='go on from the last checkpoint in --out'
     )

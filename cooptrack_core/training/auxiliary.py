@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from cooptrack_core.files import write_bytes_atomically
 from cooptrack_core.geometry import BevGrid, PerceptionRange
 from cooptrack_core.models.cooptrack.box_code import CODE_SIZE
-from cooptrack_core.training.losses import BOX_WEIGHT, CLASS_WEIGHT, CODE_WEIGHTS, sigmoid_focal
 from cooptrack_core.training.options import Auxiliary
 from cooptrack_core.training.targets import GroundTruth
 
@@ -257,32 +256,3 @@ def noise_queries(
     blocked[noised:, :noised] = True
     blocked[:noised, :noised] = group[:, None] != group[None]
     return NoisedQueries(refs.flatten(1, 2), labels.flatten(1), index.flatten(1), blocked)
-
-
-def denoising_losses(
-    logits: Tensor, boxes: Tensor, noised: NoisedQueries, truths: list[GroundTruth], groups: int
-) -> tuple[Tensor, Tensor]:
-    """Class and box loss of one decoder layer's noised queries, averaged over groups.
-
-    Args:
-        logits: (B, q, C) of the noised queries.
-        boxes: (B, q, 10).
-        noised: Where they came from.
-        truths: Objects of each frame.
-        groups: Number of noised copies.
-    """
-    weights = boxes.new_tensor(CODE_WEIGHTS)
-    first, second = logits.new_zeros(()), logits.new_zeros(())
-    objects = max(sum(len(t) for t in truths), 1)
-    for b, truth in enumerate(truths):
-        rows = torch.nonzero(noised.index[b] >= 0)[:, 0].to(logits.device)
-        owner = noised.index[b].to(logits.device)[rows]
-        target = torch.zeros_like(logits[b, rows])
-        target[torch.arange(len(rows)), truth.labels[owner]] = 1.0
-        first = first + sigmoid_focal(logits[b, rows], target, 0.25, 2.0).sum()
-        wanted = truth.codes[owner]
-        known = torch.isfinite(wanted)
-        difference = boxes[b, rows] - torch.where(known, wanted, boxes[b, rows].detach())
-        second = second + (difference.abs() * weights * known).sum()
-    scale = objects * groups
-    return CLASS_WEIGHT * first / scale, BOX_WEIGHT * second / scale

@@ -49,6 +49,7 @@ from cooptrack_core.training.streaming import (
     batch_losses,
     cooperative_step,
 )
+from cooptrack_core.training.tracking import one_of, perceive
 from cooptrack_core.training.validation import Scorer
 
 VALIDATION_CLIPS = 40
@@ -138,22 +139,26 @@ class CooperativeStage:
         if self._dense is not None:
             dense = self._dense.features(scene, EGO, ego_id)
         memory = self._memories[slot]
+        if dense is None:
+            with autocast(self.precision, self.device):
+                dense = one_of(perceive(self.model, [prepared.inputs], [memory]), 0)
         carried = None if memory is None else memory.model.live.ids
         truth = self.data.cooperative_truth(scene, pair, self._agents(scene))
         truth = knowable(truth, frame.truth, remotes, carried).to(self.device)
         random = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        with autocast(self.precision, self.device):
-            losses, self._memories[slot], _ = cooperative_step(
-                self.model,
-                prepared.inputs,
-                memory,
-                remotes,
-                truth,
-                plan,
-                random,
-                own_truth=frame.truth.to(self.device),
-                dense=dense,
-            )
+        # Queries are few: full precision costs nothing here, and it is what runs at inference.
+        losses, self._memories[slot], _ = cooperative_step(
+            self.model,
+            prepared.inputs,
+            memory,
+            remotes,
+            truth,
+            plan,
+            random,
+            own_truth=frame.truth.to(self.device),
+            dense=dense,
+            quality=self.recipe.quality_distance,
+        )
         return losses
 
     def _remotes(
@@ -209,8 +214,7 @@ class CooperativeStage:
             frame = data.frame(clip.scene, EGO, ego_id)
             remotes = self._remotes(sender, clip, step, rng, disturbed=False)
             inputs = prepare(frame, self.model.config.image).inputs
-            with autocast(self.precision, self.device):
-                outputs, memory = self.model(inputs, memory, remotes)
+            outputs, memory = self.model(inputs, memory, remotes)
             truth = data.cooperative_truth(clip.scene, pair, agents)
             queries = outputs.queries
             scorer.add(truth, queries.boxes, queries.logits.float().sigmoid())

@@ -93,6 +93,7 @@ class TrainingData:
         min_visible_pixels: int = 20,
         max_occlusion: int = 2,
         cache_bytes: int = 6 << 30,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         """Open the datasets (index files only).
 
@@ -103,6 +104,7 @@ class TrainingData:
             min_visible_pixels: See StageRecipe; counted at the stored image size.
             max_occlusion: See StageRecipe.
             cache_bytes: Decoded images kept in memory at most.
+            part: (i, n): clips come from every n-th scene, beginning with the i-th.
 
         Raises:
             InputError: A dataset is unusable, or there are no scenes.
@@ -126,6 +128,8 @@ class TrainingData:
         self._cache: dict[tuple[int, str, str], TrainingFrame] = {}
         self._cache_left = cache_bytes
         self._pair_of: dict[int, dict[tuple[str, str], FramePair]] = {}
+        first, step = part
+        self._own = list(enumerate(self.scenes))[first::step]
 
     def agents(self, which: str) -> tuple[str, ...]:
         """Agent names of a role word (``vehicle``, ``roadside``, ``both``), in order."""
@@ -144,7 +148,7 @@ class TrainingData:
             per_scene: At most this many frames of a scene and agent, evenly spread; 0 for all.
         """
         clips: list[ClipIndex] = []
-        for number, scene in enumerate(self.scenes):
+        for number, scene in self._own:
             for agent_id in self._present(scene, which):
                 ids = scene.frame_ids(agent_id)
                 if 0 < per_scene < len(ids):
@@ -158,7 +162,7 @@ class TrainingData:
         """Consecutive groups of ``length`` frames of single agents; a scene's rest is left out."""
         return [
             ClipIndex(number, agent_id, ids[start : start + length])
-            for number, scene in enumerate(self.scenes)
+            for number, scene in self._own
             for agent_id in self._present(scene, which)
             for ids in [scene.frame_ids(agent_id)]
             for start in range(0, len(ids) - length + 1, length)
@@ -168,7 +172,7 @@ class TrainingData:
         """Consecutive groups of ``length`` frame pairs."""
         return [
             PairClip(number, tuple(range(start, start + length)))
-            for number, scene in enumerate(self.scenes)
+            for number, scene in self._own
             for start in range(0, len(scene.pairs) - length + 1, length)
         ]
 

@@ -32,15 +32,13 @@ from cooptrack_core.training.auxiliary import (
     NoisedQueries,
     bev_losses,
     decode_bev_peaks,
-    denoising_losses,
     image_losses,
     noise_queries,
     save_heads,
 )
 from cooptrack_core.training.data import ClipIndex, TrainingData
 from cooptrack_core.training.inputs import Prepared, prepare
-from cooptrack_core.training.losses import Share, combine, matched_losses
-from cooptrack_core.training.matching import match_tracks
+from cooptrack_core.training.layers import layer_losses, noised_losses
 from cooptrack_core.training.options import Auxiliary, StageRecipe
 from cooptrack_core.training.precision import autocast
 from cooptrack_core.training.sampling import batch_indices, generator
@@ -136,9 +134,10 @@ class DetectionStage:
             outputs = self._decode(dense.bev, noised)
             image_maps, bev_maps = dense_maps(self.heads, dense, config.bev.grid)
         number = 0 if noised is None else noised.refs.shape[1]
-        losses = layer_losses(outputs, batch.truths, number)
+        quality = self.recipe.quality_distance
+        losses = layer_losses(outputs, batch.truths, number, quality)
         if noised is not None:
-            losses |= noised_losses(outputs, batch.truths, noised, plan)
+            losses |= noised_losses(outputs, batch.truths, noised, plan, quality)
         losses |= dense_losses(image_maps, bev_maps, batch, config.bev.grid, plan)
         return losses
 
@@ -216,52 +215,6 @@ def dense_maps(
     batch, _, dims = dense.bev.shape
     bev = dense.bev.transpose(1, 2).reshape(batch, dims, grid.rows, grid.columns)
     return heads.image(dense.image[:, 0]), heads.bev(bev)
-
-
-def layer_losses(
-    outputs: DecoderOutputs, truths: list[GroundTruth], skip: int = 0
-) -> dict[str, Tensor]:
-    """Class and box loss of every decoder layer; all queries are free.
-
-    Args:
-        outputs: Of B frames.
-        truths: Objects per frame.
-        skip: Number of noised queries in front.
-    """
-    losses: dict[str, Tensor] = {}
-    fresh = torch.full((outputs.logits.shape[2] - skip,), -1, device=outputs.logits.device)
-    for layer in range(len(outputs.logits)):
-        classes: list[Share] = []
-        boxes: list[Share] = []
-        for b, truth in enumerate(truths):
-            logits = outputs.logits[layer, b, skip:].float()
-            codes = outputs.boxes[layer, b, skip:].float()
-            first, second = matched_losses(
-                logits, codes, match_tracks(logits, codes, fresh, truth), truth
-            )
-            classes.append(first)
-            boxes.append(second)
-        losses[f'frame_0_loss_cls_{layer}'] = combine(classes)
-        losses[f'frame_0_loss_bbox_{layer}'] = combine(boxes)
-    return losses
-
-
-def noised_losses(
-    outputs: DecoderOutputs, truths: list[GroundTruth], noised: NoisedQueries, plan: Auxiliary
-) -> dict[str, Tensor]:
-    """Denoising losses summed over decoder layers."""
-    count = noised.refs.shape[1]
-    parts = [
-        denoising_losses(
-            logits[:, :count].float(), boxes[:, :count].float(), noised, truths,
-            plan.denoising_groups,
-        )
-        for logits, boxes in zip(outputs.logits, outputs.boxes, strict=True)
-    ]  # fmt: skip
-    return {
-        'denoising_cls': plan.denoising * torch.stack([p[0] for p in parts]).sum(),
-        'denoising_box': plan.denoising * torch.stack([p[1] for p in parts]).sum(),
-    }
 
 
 def dense_losses(

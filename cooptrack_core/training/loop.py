@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from cooptrack_core.training.checkpoints import load_state, save_state
 from cooptrack_core.training.options import Optimisation, Progress, Recipe, TrainingOptions
+from cooptrack_core.training.parallel import Share
 from cooptrack_core.training.schedule import build_optimiser, set_learning_rate
 
 
@@ -57,7 +58,12 @@ def seed_iteration(seed: int, iteration: int) -> None:
 
 
 def run(
-    stage: StageRun, options: TrainingOptions, recipe: Recipe, plan: Optimisation, identity: str
+    stage: StageRun,
+    options: TrainingOptions,
+    recipe: Recipe,
+    plan: Optimisation,
+    identity: str,
+    share: Share,
 ) -> Path:
     """Train to the end of the plan and write the weights.
 
@@ -67,6 +73,7 @@ def run(
         recipe: Checkpoint and validation intervals.
         plan: Optimisation of the stage; ``iterations`` is final.
         identity: Fingerprint of everything that must agree to resume.
+        share: Part of this process; the first one writes, validates and reports.
 
     Returns:
         The weights file.
@@ -84,7 +91,8 @@ def run(
         stage.modules.load_state_dict(state['modules'])
         optimiser.load_state_dict(state['optimiser'])
     report = options.progress or (lambda _: None)
-    with _curves(options.out, begin) as curves:
+    weights = options.out / 'weights.safetensors'
+    with _curves(options.out, begin) if share.leads else contextlib.nullcontext(None) as curves:
         for iteration in range(begin, plan.iterations):
             seed_iteration(options.seed, iteration)
             set_learning_rate(optimiser, iteration, plan)
@@ -97,9 +105,12 @@ def run(
                 )
             optimiser.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
+            share.average([p for _, p in trainable], stage.modules)
             norm = nn.utils.clip_grad_norm_([p for _, p in trainable], plan.clip_norm)
             optimiser.step()
             done = iteration + 1
+            if curves is None:
+                continue
             values = {name: value.item() for name, value in losses.items()}
             values.update(total=total.item(), gradient_norm=norm.item())
             curves.write(done, values, optimiser.param_groups[-1]['lr'])
@@ -116,7 +127,7 @@ def run(
                         'optimiser': optimiser.state_dict(),
                     },
                 )
-    return stage.export(options.out)
+    return stage.export(options.out) if share.leads else weights
 
 
 def _at(done: int, every: int, period: int) -> bool:

@@ -74,12 +74,51 @@ def sigmoid_focal(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -
     return loss
 
 
-def class_share(logits: Tensor, matching: Matching, truth: GroundTruth, count: float) -> Share:
-    """Focal loss (gamma 2, alpha 0.25, x 2.0) of all predictions, background included."""
+def placement_quality(codes: Tensor, wanted: Tensor, distance: float) -> Tensor:
+    """Class target of matched predictions: exp(-d / distance), d the offset of the BEV centres.
+
+    A score then says how far the box can be trusted, and not only that something is there.
+    Source: quality focal loss (Li et al., NeurIPS 2020), with placement in place of IoU.
+
+    Args:
+        codes: (..., k, 10) matched predictions, metres.
+        wanted: (k, 10) their objects.
+        distance: Metres; 0 gives the released targets, 1 for every match.
+
+    Returns:
+        (..., k), without gradient.
+    """
+    offset = (codes[..., :2] - wanted[:, :2]).detach().norm(dim=-1)
+    return torch.exp(-offset / distance) if distance > 0 else torch.ones_like(offset)
+
+
+def class_loss(logits: Tensor, targets: Tensor, quality: float) -> Tensor:
+    """Elementwise class loss: focal (gamma 2, alpha 0.25), for soft targets the quality one.
+
+    The quality focal loss is |t - p|^2 times cross entropy, without weights for the two sides;
+    a factor of a half keeps it at the size of the other.
+    """
+    if quality <= 0:
+        return sigmoid_focal(logits, targets, 0.25, 2.0)
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
+    return 0.5 * entropy * (targets - logits.sigmoid()).square()
+
+
+def class_share(
+    logits: Tensor,
+    codes: Tensor,
+    matching: Matching,
+    truth: GroundTruth,
+    count: float,
+    quality: float = 0.0,
+) -> Share:
+    """Class loss (x 2.0) of all predictions, background included."""
     targets = torch.zeros_like(logits)
     rows = torch.nonzero(matching.targets >= 0)[:, 0]
-    targets[rows, truth.labels[matching.targets[rows]]] = 1.0
-    return Share(CLASS_WEIGHT * sigmoid_focal(logits, targets, 0.25, 2.0).sum(), count)
+    owner = matching.targets[rows]
+    aim = placement_quality(codes[rows], truth.codes[owner], quality)
+    targets[rows, truth.labels[owner]] = aim.to(targets)
+    return Share(CLASS_WEIGHT * class_loss(logits, targets, quality).sum(), count)
 
 
 def box_share(codes: Tensor, matching: Matching, truth: GroundTruth) -> Share:
@@ -93,24 +132,25 @@ def box_share(codes: Tensor, matching: Matching, truth: GroundTruth) -> Share:
 
 
 def matched_losses(
-    logits: Tensor, codes: Tensor, matching: Matching, truth: GroundTruth
+    logits: Tensor, codes: Tensor, matching: Matching, truth: GroundTruth, quality: float = 0.0
 ) -> tuple[Share, Share]:
     """Class and box loss of one decoder layer (or the fused output) after ``match_tracks``.
 
     The class loss is averaged over matched and disappeared tracks, the box loss over matched.
     """
     count = float(matching.positives + matching.disappeared)
-    return class_share(logits, matching, truth, count), box_share(codes, matching, truth)
+    share = class_share(logits, codes, matching, truth, count, quality)
+    return share, box_share(codes, matching, truth)
 
 
 def memory_bank_losses(
-    logits: Tensor, codes: Tensor, matching: Matching, truth: GroundTruth
+    logits: Tensor, codes: Tensor, matching: Matching, truth: GroundTruth, quality: float = 0.0
 ) -> tuple[Share, Share]:
     """Class and box loss of the reasoned output with the ids just assigned (LOSS memory bank).
 
     Same losses, but averaged over positives alone: disappeared tracks do not count.
     """
-    share = class_share(logits, matching, truth, float(matching.positives))
+    share = class_share(logits, codes, matching, truth, float(matching.positives), quality)
     return share, box_share(codes, matching, truth)
 
 

@@ -163,6 +163,8 @@ class StageRecipe:
         augmentation: Of images.
         auxiliary: Training-only supervision.
         streaming: Ignored by the detection stage.
+        quality_distance: Class target of a match: exp(-d / quality_distance) with d the distance
+            from its object, metres; 0 as released, where every match counts fully.
         frozen: Parts of the model that keep their weights (name prefixes).
         agents: Whose frames train the agent model.
         min_visible_pixels: An object with fewer visible pixels does not supervise a single
@@ -176,6 +178,7 @@ class StageRecipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     auxiliary: Auxiliary = field(default_factory=Auxiliary)
     streaming: Streaming = field(default_factory=Streaming)
+    quality_distance: float = 0.0
     frozen: tuple[str, ...] = ()
     agents: Literal['vehicle', 'roadside', 'both'] = 'both'
     min_visible_pixels: int = 20
@@ -257,7 +260,9 @@ class TrainingOptions:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         resume: Continue the run found in ``out``.
         iterations: Overrides the recipe's planned iterations.
-        threads: CPU threads; 0 leaves torch's choice.
+        threads: CPU threads of each process; 0 leaves torch's choice, or with several
+            processes shares the cores among them.
+        processes: Processes that share every batch; on CPUs usually the number of cores.
         progress: Called after every iteration.
     """
 
@@ -273,4 +278,5 @@ class TrainingOptions:
     resume: bool = False
     iterations: int | None = None
     threads: int = 0
+    processes: int = 1
     progress: Callable[[Progress], None] | None = None

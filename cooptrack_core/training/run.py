@@ -16,7 +16,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -43,6 +45,7 @@ from cooptrack_core.training.options import (
     TrainingOptions,
     load_recipe,
 )
+from cooptrack_core.training.parallel import Share, processes
 from cooptrack_core.training.precision import pick_device
 
 
@@ -59,24 +62,36 @@ def train(options: TrainingOptions) -> Path:
         InputError: Options, recipe, data, weights or state are unusable, or disk is full.
         FloatingPointError: The training diverged.
     """
+    _check_out(options)
+    helper = partial(_train, replace(options, progress=None))
+    with processes(options.processes, helper) as share:
+        return _train(options, share)
+
+
+def _train(options: TrainingOptions, share: Share) -> Path:
+    """Do one process's part of ``train``."""
     device = pick_device(options.device)
-    if options.threads > 0:
-        torch.set_num_threads(options.threads)
+    threads = options.threads
+    if threads <= 0 and share.world > 1:
+        threads = max(1, (os.cpu_count() or 1) // share.world)
+    if threads > 0:
+        torch.set_num_threads(threads)
     recipe = load_recipe(options.config)
     plan = recipe.stage(options.stage)
     if options.iterations is not None:
         plan = replace(
             plan, optimisation=replace(plan.optimisation, iterations=options.iterations)
         )
-    _check_out(options)
     torch.manual_seed(options.seed)
     model = _model(options, recipe).to(device)
     freeze(model, plan.frozen)
     if recipe.channels_last:
         model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = _data(options.data, model.config, plan)
-    held_out = _data(options.validation, model.config, plan) if options.validation else None
-    stage = _stage(options, recipe, plan, model, data, held_out, device)
+    data = _data(options.data, model.config, plan, (share.rank, share.world))
+    held_out = None
+    if options.validation and share.leads:
+        held_out = _data(options.validation, model.config, plan)
+    stage = _stage(options, recipe, plan, model, data, held_out, device, share)
     identity = fingerprint(
         options.stage.value, model.config, plan, options.seed, data.names, recipe.mixed_precision
     )
@@ -84,7 +99,7 @@ def train(options: TrainingOptions) -> Path:
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
         text = f'{len(data.scenes)} scenes, {count / 1e6:.2f} M trainable parameters'
         options.progress(Progress(0, plan.optimisation.iterations, text=text))
-    return loop.run(stage, options, recipe, plan.optimisation, identity)
+    return loop.run(stage, options, recipe, plan.optimisation, identity, share)
 
 
 def model_config(name: str) -> ModelConfig:
@@ -196,13 +211,19 @@ def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:
     model.load_state_dict(own)
 
 
-def _data(roots: tuple[Path, ...], config: ModelConfig, plan: StageRecipe) -> TrainingData:
+def _data(
+    roots: tuple[Path, ...],
+    config: ModelConfig,
+    plan: StageRecipe,
+    part: tuple[int, int] = (0, 1),
+) -> TrainingData:
     return TrainingData(
         roots,
         config.image.width,
         config.range,
         min_visible_pixels=plan.min_visible_pixels,
         max_occlusion=plan.max_occlusion,
+        part=part,
     )
 
 
@@ -214,9 +235,12 @@ def _stage(
     data: TrainingData,
     held_out: TrainingData | None,
     device: torch.device,
+    share: Share,
 ) -> loop.StageRun:
+    size = share.split(plan.optimisation.batch_size)
+    plan = replace(plan, optimisation=replace(plan.optimisation, batch_size=size))
     shared = {
-        'seed': options.seed,
+        'seed': options.seed + 7919 * share.rank,  # processes draw different samples
         'device': device,
         'precision': recipe.mixed_precision,
         'channels_last': recipe.channels_last,

@@ -102,6 +102,7 @@ def agent_step(
     generator: torch.Generator | None = None,
     *,
     dense: DenseFeatures | None = None,
+    quality: float = 0.0,
 ) -> tuple[FrameLosses, TrainingMemory, FrameOutputs]:
     """Train one agent on one frame: every decoder layer and the reasoned output.
 
@@ -113,6 +114,7 @@ def agent_step(
         plan: Augmentation of tracks.
         generator: Randomness of it.
         dense: Features of the frame when they are computed already.
+        quality: See ``StageRecipe.quality_distance``.
 
     Whether a track lives on is judged by the refined boxes, which the next frame starts from; as
     released (``stale_overlap``) by those of the last matched decoder layer.
@@ -120,12 +122,12 @@ def agent_step(
     stale = model.config.quirks.stale_overlap
     outputs = model.step(frame, memory.model if memory else None, dense=dense)
     start = outputs.start.ids
-    shares, matching = _decoder_losses(outputs, start, truth)
+    shares, matching = _decoder_losses(outputs, start, truth, quality)
     queries = outputs.queries
     ids = _in_output_order(matching.ids, outputs.decoder_rows)
     final = match_ids(ids, truth)
     shares['ref_loss_cls'], shares['ref_loss_box'] = memory_bank_losses(
-        queries.logits, queries.boxes, final, truth
+        queries.logits, queries.boxes, final, truth, quality
     )
     judged = outputs.decoder.boxes[-1, 0] if stale else queries.boxes
     # Without remote instances the output order is the decoder's.
@@ -145,6 +147,7 @@ def cooperative_step(
     *,
     own_truth: GroundTruth | None = None,
     dense: DenseFeatures | None = None,
+    quality: float = 0.0,
 ) -> tuple[FrameLosses, TrainingMemory, FrameOutputs]:
     """Train the cooperative vehicle on one frame: fused output, memory bank, association.
 
@@ -159,6 +162,7 @@ def cooperative_step(
         own_truth: What the vehicle sees itself; supervises the decoder when
             ``plan.decoder_losses`` is set, together with the objects of carried tracks.
         dense: Features of the frame when they are computed already.
+        quality: See ``StageRecipe.quality_distance``.
     """
     quirks = model.config.quirks
     rule = plan.fusion_pairs == 'rule' or quirks.rule_pairs_in_training
@@ -169,12 +173,14 @@ def cooperative_step(
     shares: dict[str, Share] = {}
     start = outputs.start.ids
     if plan.decoder_losses and not quirks.cooperative_decoder_unsupervised:
-        shares, _ = _decoder_losses(outputs, start, _visible_or_carried(truth, own_truth, start))
+        own = _visible_or_carried(truth, own_truth, start)
+        shares, _ = _decoder_losses(outputs, start, own, quality)
     ids = _in_output_order(start, outputs.decoder_rows)
     matching = match_tracks(queries.logits, queries.boxes, ids, truth)
-    fused = matched_losses(queries.logits, queries.boxes, matching, truth)
+    fused = matched_losses(queries.logits, queries.boxes, matching, truth, quality)
     shares['fused_frame_0_loss_cls_0'], shares['fused_frame_0_loss_bbox_0'] = fused
-    bank = memory_bank_losses(queries.logits, queries.boxes, match_ids(matching.ids, truth), truth)
+    final = match_ids(matching.ids, truth)
+    bank = memory_bank_losses(queries.logits, queries.boxes, final, truth, quality)
     shares['ref_loss_cls'], shares['ref_loss_box'] = bank
     alpha = -1.0 if quirks.association_alpha_off else plan.association_alpha
     association = _association(outputs, truth, alpha)
@@ -183,7 +189,7 @@ def cooperative_step(
 
 
 def _decoder_losses(
-    outputs: FrameOutputs, start: Tensor, truth: GroundTruth
+    outputs: FrameOutputs, start: Tensor, truth: GroundTruth, quality: float
 ) -> tuple[dict[str, Share], Matching]:
     """Losses of all decoder layers and the matching of the last one.
 
@@ -195,7 +201,7 @@ def _decoder_losses(
     for layer, (logits, boxes) in enumerate(layers):
         logits, boxes = logits.float(), boxes.float()
         matching = match_tracks(logits, boxes, start, truth)
-        first, second = matched_losses(logits, boxes, matching, truth)
+        first, second = matched_losses(logits, boxes, matching, truth, quality)
         shares[f'frame_0_loss_cls_{layer}'] = first
         shares[f'frame_0_loss_bbox_{layer}'] = second
     if matching is None:

@@ -90,27 +90,28 @@ class TrackingStage:
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + iteration)
         results: list[FrameLosses] = []
         grid, plan = self.model.config.bev.grid, self.recipe.auxiliary
-        with autocast(self.precision, self.device):
-            extra: dict[str, Tensor] = {}
-            if self._dense is not None:
-                features = [
-                    self._dense.features(c.scene, c.agent_id, c.frames[step]) for c in clips
-                ]
-            else:
+        extra: dict[str, Tensor] = {}
+        if self._dense is not None:
+            features = [self._dense.features(c.scene, c.agent_id, c.frames[step]) for c in clips]
+        else:
+            with autocast(self.precision, self.device):
                 dense = perceive(self.model, inputs, self._memories)
-                features = [one_of(dense, slot) for slot in range(size)]
-                extra = dense_losses(*dense_maps(self.heads, dense, grid), batch, grid, plan)
-            for slot, frame in enumerate(inputs):
-                losses, self._memories[slot], _ = agent_step(
-                    self.model,
-                    frame,
-                    self._memories[slot],
-                    batch.truths[slot],
-                    self.recipe.streaming,
-                    random,
-                    dense=features[slot],
-                )
-                results.append(losses)
+                maps = dense_maps(self.heads, dense, grid)
+            features = [one_of(dense, slot) for slot in range(size)]
+            extra = dense_losses(*maps, batch, grid, plan)
+        # Queries are few: full precision costs nothing here, and it is what runs at inference.
+        for slot, frame in enumerate(inputs):
+            losses, self._memories[slot], _ = agent_step(
+                self.model,
+                frame,
+                self._memories[slot],
+                batch.truths[slot],
+                self.recipe.streaming,
+                random,
+                dense=features[slot],
+                quality=self.recipe.quality_distance,
+            )
+            results.append(losses)
         return batch_losses(results) | extra
 
     def validate(self) -> dict[str, float]:
@@ -142,8 +143,7 @@ class TrackingStage:
                 self.validation.frame(clip.scene, clip.agent_id, frame_id),
                 self.model.config.image,
             )
-            with autocast(self.precision, self.device):
-                outputs, memory = self.model(frame.inputs, memory)
+            outputs, memory = self.model(frame.inputs, memory)
             queries = outputs.queries
             scorer.add(frame.truth, queries.boxes, queries.logits.float().sigmoid())
 
@@ -185,6 +185,8 @@ def perceive(
 
 
 def one_of(dense: DenseFeatures, slot: int) -> DenseFeatures:
-    """Features of one slot, B = 1."""
+    """Features of one slot, B = 1, in full precision."""
     here = slice(slot, slot + 1)
-    return DenseFeatures(dense.backbone[here], dense.image[here], dense.bev[here])
+    return DenseFeatures(
+        dense.backbone[here].float(), dense.image[here].float(), dense.bev[here].float()
+    )

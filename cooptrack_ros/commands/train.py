@@ -55,6 +55,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
                 resume=options.resume,
                 iterations=options.iterations,
                 threads=options.threads,
+                processes=options.processes,
                 progress=report,
             )
         )

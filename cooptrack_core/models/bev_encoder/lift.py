@@ -102,12 +102,14 @@ class LiftEncoder(nn.Module):
         now = torch.unflatten(
             (lifted + self.cells).transpose(1, 2), 2, shape
         )  # (B, D, rows, columns)
-        if previous is None:
-            before = torch.zeros_like(now)
+        if previous is None:  # an empty memory adds nothing, so its half is not computed
+            weight = self.memory.weight[:, : now.shape[1]]
+            fused = F.conv2d(now, weight, self.memory.bias, padding=1)
         else:
             before = warp(previous, self.grid, motion.prev_T_current)
             before = torch.unflatten(before.transpose(1, 2), 2, shape)
-        x = now + self.memory(torch.cat([now, before], 1))
+            fused = self.memory(torch.cat([now, before], 1))
+        x = now + fused
         out: Tensor = self.blocks(x)
         return out.flatten(2).transpose(1, 2)
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cooptrack_core.geometry import SE3, BevGrid
+from cooptrack_core.models.precision import full_precision
 
 Array = NDArray[np.float64]
 
@@ -81,6 +82,7 @@ def can_bus_delta(current: Array, previous: Array | None, unwrapped: bool) -> Ar
     return delta
 
 
+@full_precision
 def warp(bev: Tensor, grid: BevGrid, prev_T_current: Tensor, translate: bool = True) -> Tensor:
     """Carry a BEV map into the agent's current frame, bilinear, zero where nothing was seen.
 
@@ -93,17 +95,20 @@ def warp(bev: Tensor, grid: BevGrid, prev_T_current: Tensor, translate: bool = T
     Returns:
         (B, rows * columns, D): the features of each current cell's centre.
     """
-    cells = torch.as_tensor(grid.cell_centers(), dtype=bev.dtype, device=bev.device)
+    cells = torch.as_tensor(
+        grid.cell_centers(), dtype=prev_T_current.dtype, device=bev.device
+    )
     places = torch.einsum('bij,rcj->brci', prev_T_current[:, :2, :2], cells)
     if translate:
         places = places + prev_T_current[:, None, None, :2, 3]
     low = places.new_tensor((grid.x_min, grid.y_min))
     extent = places.new_tensor((grid.x_max - grid.x_min, grid.y_max - grid.y_min))
     maps = torch.unflatten(bev.transpose(1, 2), 2, (grid.rows, grid.columns))
-    sampled = F.grid_sample(maps, 2 * (places - low) / extent - 1, align_corners=False)
+    sampled = F.grid_sample(maps.to(places), 2 * (places - low) / extent - 1, align_corners=False)
     return sampled.flatten(2).transpose(1, 2)
 
 
+@full_precision
 def rotate_about_cell_100(bev: Tensor, grid: BevGrid, degrees: Tensor) -> Tensor:
     """Official turn of the memory: nearest cell, about (100, 100) cells, no translation.
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from cooptrack_core.geometry import BevGrid
+from cooptrack_core.models.precision import full_precision
 
 _MIN_DEPTH = 1e-5
 
@@ -37,6 +38,7 @@ def pillar_points(grid: BevGrid, heights: tuple[float, ...]) -> Tensor:
     )
 
 
+@full_precision
 def project(
     points: Tensor, agent_to_image: Tensor, image_size: tuple[int, int], from_corner: bool
 ) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from cooptrack_core.geometry import Boxes3D, PerceptionRange
+from cooptrack_core.models.precision import full_precision
 
 CODE_SIZE = 10
 CENTRE = (0, 1, 4)
@@ -113,6 +114,7 @@ def corner_offsets(code: Tensor) -> Tensor:
     return torch.stack([x * c + y * s, y * c - x * s, z], -1)
 
 
+@full_precision
 def rotate_heading(code: Tensor, rotation: Tensor) -> Tensor:
     """Turn yaw and velocity of box codes by a (3, 3) rotation; centres stay.
 
@@ -124,9 +126,15 @@ def rotate_heading(code: Tensor, rotation: Tensor) -> Tensor:
     return torch.cat([code[..., :6], angle.sin()[..., None], angle.cos()[..., None], velocity], -1)
 
 
+@full_precision
+def transform_points(points: Tensor, matrix: Tensor) -> Tensor:
+    """Move points (..., 3) by a (4, 4) transform dst_T_src."""
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
 def transform(code: Tensor, matrix: Tensor) -> Tensor:
     """Move box codes (..., 10) by a (4, 4) transform dst_T_src: centre, yaw and velocity."""
-    moved = centre(code) @ matrix[:3, :3].T + matrix[:3, 3]
+    moved = transform_points(centre(code), matrix)
     return with_centre(rotate_heading(code, matrix[:3, :3]), moved)
 
 

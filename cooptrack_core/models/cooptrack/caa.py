@@ -75,7 +75,7 @@ class CrossAgentAlignment(nn.Module):
             step = boxes[:, 8:10] * remote.age_s
             points = torch.cat([points[:, :2] + step, points[:, 2:]], -1)
             boxes = torch.cat([boxes[:, :2] + step, boxes[:, 2:]], -1)
-        points = points @ ego_T_remote[:3, :3].T + ego_T_remote[:3, 3]
+        points = box_code.transform_points(points, ego_T_remote)
         kept = self._kept(points)
         boxes = box_code.transform(boxes[kept], ego_T_remote)
 

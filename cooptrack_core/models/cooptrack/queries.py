@@ -29,6 +29,7 @@ from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.config import DecoderConfig
 from cooptrack_core.models.cooptrack.interface import QuerySet
+from cooptrack_core.models.precision import full_precision
 
 
 def sinusoid(x: Tensor, dims: int) -> Tensor:
@@ -119,6 +120,7 @@ def start_references(config: DecoderConfig, range_: PerceptionRange) -> Tensor |
     return box_code.normalise(points[: config.queries], range_).float()
 
 
+@full_precision
 def choose_learnt(learnt_refs: Tensor, live_refs: Tensor, random: bool) -> Tensor:
     """Which learnt queries stay when live tracks take their places.
 
@@ -142,6 +144,7 @@ def choose_learnt(learnt_refs: Tensor, live_refs: Tensor, random: bool) -> Tenso
     return order[:room].sort().values
 
 
+@full_precision
 def propagate(
     live: QuerySet,
     current_T_previous: Tensor,

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooptrack_core.geometry import SE3, BevGrid, Boxes3D, PerceptionRange
+from cooptrack_core.models.cooptrack.interface import DecoderOutputs
 from cooptrack_core.training.augment import (
     colour_jitter,
     grid_mask,
@@ -37,12 +39,12 @@ from cooptrack_core.training.auxiliary import (
     AuxiliaryHeads,
     bev_losses,
     decode_bev_peaks,
-    denoising_losses,
     heatmap_loss,
     image_losses,
     noise_queries,
     splat,
 )
+from cooptrack_core.training.layers import noised_losses
 from cooptrack_core.training.options import Augmentation, Auxiliary
 from cooptrack_core.training.sampling import batch_indices
 from cooptrack_core.training.targets import GroundTruth, encode_boxes
@@ -195,8 +197,9 @@ def test_noised_queries_see_their_own_group_and_stay_unseen_by_learnt_ones():
     assert noise_queries([GroundTruth.empty()], RANGE, 5, plan, 3, g) is None
     boxes = torch.stack([t.codes[noised.index[b]] if len(t) else torch.zeros(4, 10)
                          for b, t in enumerate(truths)])  # fmt: skip
-    logits = torch.zeros(3, 4, 3)
-    first, second = denoising_losses(logits, boxes, noised, truths, groups=2)
+    layer = DecoderOutputs(*[torch.zeros(1)] * 5)
+    layer = replace(layer, logits=torch.zeros(1, 3, 4, 3), boxes=boxes[None])
+    first, second = noised_losses(layer, truths, noised, plan).values()
     focal = 2.0 * (0.25 + 2 * 0.75) * 0.25 * math.log(2)  # one positive, two negative classes
     assert first.item() == pytest.approx(focal, rel=1e-4)
     assert second.item() == pytest.approx(0.0, abs=1e-6)
