@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3
 from cooptrack_core.simulation.light import Light
-from cooptrack_core.simulation.raycast import NOTHING, Geometry
+from cooptrack_core.simulation.raycast import NOTHING, Geometry, Hits
 from cooptrack_core.simulation.shapes import FACADE, FOLIAGE, GROUND, PLAIN, Floats
 from cooptrack_core.simulation.textures import FACADE_STYLES, Texture, facade, noise_texture
 
@@ -74,6 +74,7 @@ def take_picture(
     *,
     noise: float = 1.0,
     near_moving: NDArray[np.bool_] | None = None,
+    standing: Hits | None = None,
 ) -> Picture:
     """Render one picture.
 
@@ -86,12 +87,13 @@ def take_picture(
         rng: Sensor noise.
         noise: Factor on it.
         near_moving: (h * w,) pixels that may show something that moves; None: all may.
+        standing: ``standing_view`` of a camera that stays where it is.
     """
     h, w = lens.height, lens.width
     turn = site_SE3_camera.rotation.T.astype(_F)
     origin = site_SE3_camera.translation.astype(_F)
     directions = _turned(lens.directions, turn)
-    quads, depth = geometry.cast(origin, directions, near_moving)
+    quads, depth = geometry.cast(origin, directions, near_moving, standing)
     shader = _Shader(geometry, ground, light, origin, _F(1 / lens.intrinsic[0, 0]))
     lit = _coarse(shader, directions, quads, depth, h, w)
     colour = shader.shade(directions, quads, depth, lit)
@@ -108,6 +110,13 @@ def take_picture(
     image = _develop(colour, light, rng, noise).reshape(h, w, 3)
     far = np.where(quads == NOTHING, _F(np.inf), depth).reshape(h, w)
     return Picture(image, geometry.objects[quads].reshape(h, w), far)
+
+
+def standing_view(geometry: Geometry, lens: Lens, site_SE3_camera: SE3) -> Hits:
+    """What a camera sees of the things that stay, per pixel."""
+    turn = site_SE3_camera.rotation.T.astype(_F)
+    origin = site_SE3_camera.translation.astype(_F)
+    return geometry.standing_hits(origin, _turned(lens.directions, turn))
 
 
 def _edges(grid: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3
 from cooptrack_core.simulation.presets import LidarConfig
-from cooptrack_core.simulation.raycast import NOTHING, Geometry
+from cooptrack_core.simulation.raycast import NOTHING, Geometry, Hits
 from cooptrack_core.simulation.shapes import Floats
 
 
@@ -61,6 +61,21 @@ def _directions(elevation: NDArray[np.float64], azimuth: NDArray[np.float64]) ->
     return d.reshape(-1, 3).astype(np.float32)
 
 
+def _site_rays(
+    directions: Floats, origin: NDArray[np.float64], site_SE3_agent: SE3
+) -> tuple[Floats, Floats]:
+    turn = site_SE3_agent.rotation.T.astype(np.float32)
+    start = site_SE3_agent.transform_points(origin).astype(np.float32)
+    return start, np.einsum('ij,jk->ik', directions, turn)
+
+
+def standing_echoes(
+    geometry: Geometry, directions: Floats, origin: NDArray[np.float64], site_SE3_agent: SE3
+) -> Hits:
+    """What a LiDAR hits of the things that stay, per ray."""
+    return geometry.standing_hits(*_site_rays(directions, origin, site_SE3_agent))
+
+
 def scan(
     geometry: Geometry,
     directions: Floats,
@@ -68,6 +83,7 @@ def scan(
     site_SE3_agent: SE3,
     reach: float,
     rng: np.random.Generator,
+    standing: Hits | None = None,
 ) -> Cloud:
     """One turn of a LiDAR.
 
@@ -78,11 +94,10 @@ def scan(
         site_SE3_agent: Pose of the agent.
         reach: Largest distance, metres.
         rng: Range noise (2 cm) and lost returns (weak ones more often).
+        standing: ``standing_echoes`` of a LiDAR that stays where it is.
     """
-    turn = site_SE3_agent.rotation.T.astype(np.float32)
-    start = site_SE3_agent.transform_points(origin).astype(np.float32)
-    rays = np.einsum('ij,jk->ik', directions, turn)
-    quads, distance = geometry.cast(start, rays)
+    start, rays = _site_rays(directions, origin, site_SE3_agent)
+    quads, distance = geometry.cast(start, rays, standing=standing)
     cos = np.abs(np.einsum('ij,ij->i', geometry.normals[quads], rays))
     strength = geometry.mesh.colours[quads].mean(1) * (0.25 + 0.75 * cos)
     seen = (quads != NOTHING) & (distance < reach)

@@ -31,6 +31,9 @@ try:
 except ImportError:  # the simulator is an extra
     TriangleMesh = EmbreeScene = None
 
+# Quad index (n,), -1 for none, and distance (n,) in lengths of the direction.
+Hits = tuple[NDArray[np.int32], Floats]
+
 NOTHING = -1
 STATIC = 0  # object id of all that is no road user
 
@@ -56,6 +59,12 @@ def require_engine() -> None:
             'the simulator needs the ray caster embreex, which is not installed',
             remedy='pip install "cooptrack_ros[simulator]"',
         )
+
+
+def _rays(origins: Floats, directions: Floats) -> tuple[Floats, Floats]:
+    """Origins and directions (n, 3) as the ray caster takes them."""
+    o = np.ascontiguousarray(np.broadcast_to(origins, directions.shape), np.float32)
+    return o, np.ascontiguousarray(directions, np.float32)
 
 
 class Layer:
@@ -89,7 +98,7 @@ class Layer:
             # Embree refers to it without owning it.
             self._triangles: Any = TriangleMesh(self._scene, np.ascontiguousarray(triangles))
 
-    def first_hits(self, origins: Floats, directions: Floats) -> tuple[NDArray[np.int32], Floats]:
+    def first_hits(self, origins: Floats, directions: Floats) -> Hits:
         """Quad (n,), -1 for none, and distance (n,) in lengths of the direction."""
         if self._scene is None or len(directions) == 0:
             n = len(directions)
@@ -124,22 +133,33 @@ class Geometry:
         up = np.zeros((1, 3), np.float32)
         self.normals: Floats = np.concatenate([standing.normals, moving.normals, up])
 
+    def standing_hits(self, origins: Floats, directions: Floats) -> Hits:
+        """First hits of what stays alone, to be given to ``cast`` as often as the rays return."""
+        return self._standing.first_hits(*_rays(origins, directions))
+
     def cast(
-        self, origins: Floats, directions: Floats, near_moving: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.int32], Floats]:
+        self,
+        origins: Floats,
+        directions: Floats,
+        near_moving: NDArray[np.bool_] | None = None,
+        standing: Hits | None = None,
+    ) -> Hits:
         """First hits.
 
         Args:
             origins: (n, 3) or (3,) metres, site frame.
             directions: (n, 3), any length.
             near_moving: (n,) rays that may hit what moves; None: all may.
+            standing: What ``standing_hits`` says about these rays, if it is known.
 
         Returns:
             Quad index (n,), -1 for none, and distance (n,) in lengths of the direction.
         """
-        o = np.ascontiguousarray(np.broadcast_to(origins, directions.shape), np.float32)
-        d = np.ascontiguousarray(directions, np.float32)
-        quads, distance = self._standing.first_hits(o, d)
+        o, d = _rays(origins, directions)
+        if standing is None:
+            quads, distance = self._standing.first_hits(o, d)
+        else:
+            quads, distance = standing[0].copy(), standing[1].copy()
         some = slice(None) if near_moving is None else np.flatnonzero(near_moving)
         moving, t = self._moving.first_hits(
             np.ascontiguousarray(o[some]), np.ascontiguousarray(d[some])

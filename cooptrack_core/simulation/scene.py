@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_core.simulation.actors import STEP_S, Actor
 from cooptrack_core.simulation.agents import Agent, pole_spots, roadside_agent, vehicle_agent
-from cooptrack_core.simulation.camera import Picture, take_picture
+from cooptrack_core.simulation.camera import Picture, standing_view, take_picture
 from cooptrack_core.simulation.layout import Layout, make_layout
-from cooptrack_core.simulation.lidar import Cloud, scan
+from cooptrack_core.simulation.lidar import Cloud, scan, standing_echoes
 from cooptrack_core.simulation.light import Light, make_light
 from cooptrack_core.simulation.presets import Preset
-from cooptrack_core.simulation.raycast import STATIC, Geometry, Layer
+from cooptrack_core.simulation.raycast import STATIC, Geometry, Hits, Layer
 from cooptrack_core.simulation.scenery import make_scenery, sensor_pole
 from cooptrack_core.simulation.shapes import Mesh, join
 from cooptrack_core.simulation.textures import Texture, paint_ground
@@ -115,6 +115,7 @@ class SceneSimulation:
             if actor.parked:
                 parts.append((actor.track_id, actor.body.poses[0].posed(*actor.pose(actor.s))))
         self._standing = Layer(parts)
+        self._fixed: dict[str, tuple[Hits, Hits]] = {}
         self.ground: Texture = paint_ground(self.layout, rng, preset.camera.ground_texel)
         origin = np.array([*rng.uniform(-800, 800, 2), rng.uniform(10, 40)])
         turn = rng.uniform(-np.pi, np.pi)
@@ -181,12 +182,14 @@ class SceneSimulation:
             u for u in self.road_users(step)
             if agent.actor is None or u.track_id != agent.actor.track_id
         ]  # fmt: skip
+        view, echoes = self._standing_hits(agent, geometry, pose)
         picture = take_picture(
             geometry, self.ground, self.light, agent.lens, pose @ agent.agent_SE3_camera, rng,
             noise=self.preset.camera.noise, near_moving=self._may_hit(agent, pose, users),
+            standing=view,
         )  # fmt: skip
         cloud = scan(
-            geometry, agent.pattern, agent.lidar_origin, pose, self.preset.lidar.range, rng
+            geometry, agent.pattern, agent.lidar_origin, pose, self.preset.lidar.range, rng, echoes
         )
         own = None
         if agent.actor is not None:
@@ -194,6 +197,20 @@ class SceneSimulation:
             own = next(u for u in everybody if u.track_id == agent.actor.track_id)
         stamp = self._start_us + offset_us
         return Capture(agent, stamp, body, pose, tuple(users), own, picture, cloud)
+
+    def _standing_hits(
+        self, agent: Agent, geometry: Geometry, pose: SE3
+    ) -> tuple[Hits | None, Hits | None]:
+        """What a roadside unit's camera and LiDAR see of the standing world: always the same."""
+        if agent.actor is not None:
+            return None, None
+        if agent.agent_id not in self._fixed:
+            camera = pose @ agent.agent_SE3_camera
+            self._fixed[agent.agent_id] = (
+                standing_view(geometry, agent.lens, camera),
+                standing_echoes(geometry, agent.pattern, agent.lidar_origin, pose),
+            )
+        return self._fixed[agent.agent_id]
 
     def _geometry(self, step: float, agent: Agent) -> Geometry:
         """All surfaces at an instant, without the vehicle that carries the agent."""

@@ -130,6 +130,24 @@ def test_a_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_two_processes_give_the_same_weights_every_time_even_when_interrupted(
+    data: Path, recipe: Path, tmp_path: Path
+):
+    whole = train(options(Stage.DETECTION, data, recipe, tmp_path / 'whole', processes=2))
+    cut = options(Stage.DETECTION, data, recipe, tmp_path / 'cut', processes=2)
+
+    def kill(progress: Progress) -> None:
+        if progress.iteration == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(replace(cut, progress=kill))
+    again = train(replace(cut, resume=True))
+    assert same_weights(whole, again)
+    with pytest.raises(InputError, match='processes'):
+        train(options(Stage.DETECTION, data, recipe, tmp_path / 'odd', processes=3))
+
+
 def test_another_seed_gives_other_weights(data: Path, recipe: Path, agent: Path, tmp_path: Path):
     other = train(options(Stage.DETECTION, data, recipe, tmp_path, seed=6))
     assert not same_weights(other, agent)
