@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -39,6 +41,7 @@ from cooptrack_core.simulation.writer import SceneRows, make_directories, write_
 from cooptrack_core.structures import Role
 
 Progress = Callable[[int, int], None]
+_PART = 10  # frames a worker renders at a time, so that one scene keeps several of them busy
 _THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
@@ -64,7 +67,7 @@ def simulate(
         seed: Held-out data are data of another seed.
         workers: Processes; default: one per core. With more than one, a script must guard its
             entry by ``if __name__ == '__main__'``.
-        progress: Called with (scenes done, scenes in all).
+        progress: Called with (frame pairs done, frame pairs in all).
         overwrite: Replace what ``out`` holds.
 
     Raises:
@@ -81,14 +84,19 @@ def simulate(
             'the output exists already', path=target,
             remedy='choose another directory or ask to overwrite it',
         )  # fmt: skip
-    count = min(scenes, workers if workers else (os.cpu_count() or 1))
     with _whole_or_nothing(target) as partial:
         make_directories(partial, _sides(config))
-        rows = []
-        for row in _scene_rows(partial, config, seed, scenes, count):
+        rows, done = [], 0
+        jobs = [
+            _Job(partial, config, seed, index, start, min(start + _PART, config.frames))
+            for index in range(scenes)
+            for start in range(0, config.frames, _PART)
+        ]
+        for row in _rows(jobs, min(len(jobs), workers or os.cpu_count() or 1)):
             rows.append(row)
+            done += len(row.pairs)
             if progress is not None:
-                progress(len(rows), scenes)
+                progress(done, scenes * config.frames)
         write_index(partial, rows, config.split, config.name, [side for side, _ in _sides(config)])
         return describe(partial)
 
@@ -113,26 +121,44 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
-def _one_scene(root: Path, preset: Preset, seed: int, index: int) -> SceneRows:
+@dataclass(frozen=True)
+class _Job:
+    """Some frames of one scene, ``end`` not included."""
+
+    root: Path
+    preset: Preset
+    seed: int
+    index: int
+    begin: int
+    end: int
+
+
+@lru_cache(maxsize=1)
+def _scene(preset: Preset, seed: int, index: int) -> SceneSimulation:
+    """The scene a worker is at: its frames come in several jobs."""
+    return SceneSimulation(preset, seed, index)
+
+
+def _write(job: _Job) -> SceneRows:
     cv2.setNumThreads(1)
-    return write_scene(root, SceneSimulation(preset, seed, index))
+    scene = _scene(job.preset, job.seed, job.index)
+    return write_scene(job.root, scene, range(job.begin, job.end))
 
 
-def _scene_rows(
-    root: Path, preset: Preset, seed: int, scenes: int, workers: int
-) -> Iterator[SceneRows]:
+def _rows(jobs: list[_Job], workers: int) -> Iterator[SceneRows]:
     if workers <= 1:
-        for index in range(scenes):
-            yield _one_scene(root, preset, seed, index)
+        try:
+            yield from map(_write, jobs)
+        finally:
+            _scene.cache_clear()
         return
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, '1'))  # the children inherit it
     context = multiprocessing.get_context('spawn')
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
-        jobs = [pool.submit(_one_scene, root, preset, seed, i) for i in range(scenes)]
-        for job in as_completed(jobs):
-            yield job.result()
+        for written in as_completed([pool.submit(_write, job) for job in jobs]):
+            yield written.result()
     except BrokenProcessPool as error:
         raise InputError(
             'a worker of the simulator died, probably for lack of memory',

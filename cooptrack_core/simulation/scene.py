@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,9 +152,9 @@ class SceneSimulation:
                 agents.append(vehicle_agent(name, name, actor, draw(), preset, rng))
         return agents
 
-    def frames(self) -> Iterator[list[Capture]]:
-        """All agents' captures, frame by frame; the ego comes first."""
-        for frame in range(self.preset.frames):
+    def frames(self, numbers: Iterable[int] | None = None) -> Iterator[list[Capture]]:
+        """All agents' captures, frame by frame (default: of all); the ego comes first."""
+        for frame in range(self.preset.frames) if numbers is None else numbers:
             yield [self._capture(agent, frame, number) for number, agent in enumerate(self.agents)]
 
     def road_users(self, step: float) -> list[RoadUser]:

@@ -45,10 +45,11 @@ ROADSIDE_FRAMES_FROM = 500_000
 
 @dataclass(frozen=True, eq=False)
 class SceneRows:
-    """What the index files say about one scene.
+    """What the index files say about some frames of one scene.
 
     Attributes:
         index: Number of the scene.
+        begin: Number of the first of the frames.
         description: Its row in scenes.json.
         sides: By directory: rows of the side's data_info.json.
         pairs: Rows of cooperative/data_info.json.
@@ -56,6 +57,7 @@ class SceneRows:
     """
 
     index: int
+    begin: int
     description: dict[str, Any]
     sides: dict[str, list[dict[str, Any]]]
     pairs: list[dict[str, Any]]
@@ -83,14 +85,14 @@ def make_directories(root: Path, sides: Sequence[tuple[str, Role]]) -> None:
         (root / 'cooperative' / folder).mkdir(parents=True, exist_ok=True)
 
 
-def write_scene(root: Path, scene: SceneSimulation) -> SceneRows:
-    """Simulate a scene and write all of it but the index files."""
+def write_scene(root: Path, scene: SceneSimulation, frames: Sequence[int]) -> SceneRows:
+    """Simulate some frames of a scene and write all of them but the index files."""
     preset = scene.preset
     sequence = f'{scene.index:04d}'
     first = scene.index * preset.frames
     sides: dict[str, list[dict[str, Any]]] = {a.directory: [] for a in scene.agents}
     pairs = []
-    for frame, captures in enumerate(scene.frames()):
+    for frame, captures in zip(frames, scene.frames(frames), strict=True):
         names, seen = {}, [sightings(c) for c in captures]
         for capture, sight in zip(captures, seen, strict=True):
             agent = capture.agent
@@ -128,7 +130,7 @@ def write_scene(root: Path, scene: SceneSimulation) -> SceneRows:
         'skew_ms': {a.agent_id: round(a.skew_s * 1000, 2) for a in scene.agents},
     }
     agents = [(a.agent_id, str(a.role), a.directory) for a in scene.agents]
-    return SceneRows(scene.index, description, sides, pairs, agents)
+    return SceneRows(scene.index, frames[0], description, sides, pairs, agents)
 
 
 def write_index(
@@ -139,9 +141,10 @@ def write_index(
     planned: Sequence[str],
 ) -> None:
     """Write the index files, data_info last; drop ``planned`` sides that no scene has."""
-    rows = sorted(rows, key=lambda r: r.index)
-    sequences = [r.description['sequence_id'] for r in rows]
-    _dump(root / 'scenes.json', {'preset': preset_name, 'scenes': [r.description for r in rows]})
+    rows = sorted(rows, key=lambda r: (r.index, r.begin))
+    scenes = [r.description for r in rows if r.begin == 0]
+    sequences = [scene['sequence_id'] for scene in scenes]
+    _dump(root / 'scenes.json', {'preset': preset_name, 'scenes': scenes})
     empty: dict[str, list[str]] = {'train': [], 'val': [], 'test': []}
     frames: dict[str, list[str]] = {
         'vehicle_split': [p['vehicle_frame'] for r in rows for p in r.pairs],

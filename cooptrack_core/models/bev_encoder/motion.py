@@ -95,9 +95,7 @@ def warp(bev: Tensor, grid: BevGrid, prev_T_current: Tensor, translate: bool = T
     Returns:
         (B, rows * columns, D): the features of each current cell's centre.
     """
-    cells = torch.as_tensor(
-        grid.cell_centers(), dtype=prev_T_current.dtype, device=bev.device
-    )
+    cells = torch.as_tensor(grid.cell_centers(), dtype=prev_T_current.dtype, device=bev.device)
     places = torch.einsum('bij,rcj->brci', prev_T_current[:, :2, :2], cells)
     if translate:
         places = places + prev_T_current[:, None, None, :2, 3]

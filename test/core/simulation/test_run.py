@@ -52,7 +52,16 @@ def test_same_seed_gives_the_same_bytes_with_any_number_of_workers(made, tmp_pat
     simulate(tmp_path / 'again', 'tiny', scenes=2, seed=3, workers=2,
              progress=lambda done, total: steps.append((done, total)))  # fmt: skip
     assert _digests(made) == _digests(tmp_path / 'again')
-    assert steps == [(1, 2), (2, 2)]
+    assert steps == [(2, 4), (4, 4)]
+
+
+def test_a_scene_made_in_parts_has_the_bytes_of_one_made_whole(made, tmp_path, monkeypatch):
+    monkeypatch.setattr('cooptrack_core.simulation.run._PART', 1)
+    steps = []
+    simulate(tmp_path / 'parts', 'tiny', scenes=2, seed=3, workers=1,
+             progress=lambda done, total: steps.append((done, total)))  # fmt: skip
+    assert _digests(made) == _digests(tmp_path / 'parts')
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_scene_does_not_depend_on_how_many_there_are(made, tmp_path):
