@@ -25,6 +25,13 @@ from cooptrack_core.errors import InputError
 from cooptrack_ros.console import Terminal
 
 _METHODS = ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack')
+_OFFICIAL_ROLES = (
+    'vehicle',
+    'roadside',
+    'cooperative',
+    'vehicle_detection',
+    'roadside_detection',
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for add in (_simulate, _train, _halve, _evaluate, _run, _bag, _demo, _doctor):
+    for add in (_simulate, _train, _halve, _import, _evaluate, _run, _bag, _demo, _doctor):
         add(commands)
     return parser
 
@@ -192,6 +199,36 @@ def _do_halve(options: argparse.Namespace, terminal: Terminal) -> int:
     from cooptrack_ros.commands import halve
 
     return halve.run(options, terminal)
+
+
+def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        'import-checkpoint',
+        'turn a released CoopTrack checkpoint (.pth) into weights for this package; every tensor '
+        'must find its place, and no code of the file is run',
+    )
+    parser.add_argument('checkpoint', metavar='FILE', type=Path, help='the .pth file')
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='OUT', help='.safetensors to write'
+    )
+    parser.add_argument(
+        '--role',
+        choices=_OFFICIAL_ROLES,
+        help='which model it is (default: found by the digest of a released file)',
+    )
+    parser.add_argument(
+        '--repaired',
+        action='store_true',
+        help='repair the faults of the released code (docs/parity.md) instead of keeping them',
+    )
+    parser.set_defaults(function=_do_import)
+
+
+def _do_import(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import import_checkpoint
+
+    return import_checkpoint.run(options, terminal)
 
 
 def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

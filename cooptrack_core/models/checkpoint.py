@@ -25,9 +25,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -38,18 +37,8 @@ from cooptrack_core.files import write_bytes_atomically
 from cooptrack_core.models.cooptrack.config import ModelConfig, r50
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
+from cooptrack_core.models.official_files import ROLES, OfficialRole, read_official
 from cooptrack_core.models.official_names import official_name
-
-OfficialRole = Literal[
-    'vehicle', 'roadside', 'cooperative', 'vehicle_detection', 'roadside_detection'
-]
-ROLES: tuple[OfficialRole, ...] = (
-    'vehicle',
-    'roadside',
-    'cooperative',
-    'vehicle_detection',
-    'roadside_detection',
-)
 
 
 def to_official_state_dict(model: CoopTrack) -> dict[str, Tensor]:
@@ -84,51 +73,13 @@ def load_official(source: str | Path | Mapping[str, Any], role: OfficialRole) ->
     if role not in ROLES:
         raise InputError(f'unknown role {role!r}', field='role', remedy=f'one of {list(ROLES)}')
     path = source if isinstance(source, (str, Path)) else None
-    content = _torch_load(path) if path is not None else source
-    state = _unwrap(content, path)
+    state = read_official(source)
     model = CoopTrack(r50(role, OfficialQuirks.official()))
     own = model.state_dict()
     names = {official_name(k): k for k in own}
     _check_keys(state, {n: tuple(own[k].shape) for n, k in names.items()}, names, role, path)
     model.load_state_dict({names[n]: v for n, v in state.items()}, strict=True)
     return model.eval()
-
-
-def _torch_load(path: str | Path) -> Any:
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except OSError as error:
-        raise InputError(
-            f'cannot read the checkpoint ({error.strerror})', path=path, remedy='check the path'
-        ) from error
-    except Exception as error:  # torch raises many kinds here, none of them documented
-        raise InputError(
-            f'this is no checkpoint that can be loaded without running its code ({error})',
-            path=path,
-            remedy='use the released .pth file; strip optimizer state of unknown classes first',
-        ) from error
-
-
-def _unwrap(content: Any, path: str | Path | None) -> dict[str, Tensor]:
-    if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
-        content = content['state_dict']
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(
-            f'expected a state dict, found {type(content).__name__}',
-            path=path,
-            remedy='give a mapping of names to tensors, or one with a state_dict entry',
-        )
-    state: dict[str, Tensor] = {}
-    for key, value in content.items():
-        if not isinstance(value, Tensor):
-            raise InputError(
-                f'expected a tensor, found {type(value).__name__}',
-                path=path,
-                field=str(key),
-                remedy='give the state dict alone',
-            )
-        state[str(key).removeprefix('module.')] = value
-    return state
 
 
 def _check_keys(
