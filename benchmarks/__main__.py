@@ -31,7 +31,12 @@ import torch
 
 from benchmarks import ray_casting
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
-from cooptrack_core.perception import AgentPerception, CooperativePerception, PerceptionModel
+from cooptrack_core.perception import (
+    AgentPerception,
+    CooperativePerception,
+    ModelSet,
+    PerceptionModel,
+)
 from cooptrack_core.perception.replay import scene_frames
 from cooptrack_core.simulation import load_preset, simulate
 from cooptrack_core.structures import AgentFrame, Role
@@ -54,12 +59,10 @@ def median_ms(call: Callable[[], object], repeats: int) -> float:
     return statistics.median(times) * 1e3
 
 
-def frame_times(
-    agent_model: PerceptionModel, cooperative_model: PerceptionModel, frames: list[AgentFrame]
-) -> dict[str, float]:
+def frame_times(models: ModelSet, frames: list[AgentFrame]) -> dict[str, float]:
     """Medians per cooperative frame over a scene, ms: the sender, the radio, the ego."""
-    sender = AgentPerception(agent_model, 'roadside', session_id=1)
-    ego = CooperativePerception(cooperative_model, 'vehicle')
+    sender = AgentPerception(models.roadside, 'roadside', session_id=1)
+    ego = CooperativePerception(models.cooperative, 'vehicle')
     times: dict[str, list[float]] = {'roadside agent': [], 'encode + decode': [], 'ego': []}
     message = None
     for frame in frames:
@@ -77,9 +80,9 @@ def frame_times(
     return {name: statistics.median(values[3:]) * 1e3 for name, values in times.items()}
 
 
-def message_sizes(agent_model: PerceptionModel, frames: list[AgentFrame]) -> list[list[str]]:
+def message_sizes(model: PerceptionModel, frames: list[AgentFrame]) -> list[list[str]]:
     """Mean size of the messages of a scene in each number format."""
-    sender = AgentPerception(agent_model, 'roadside', session_id=1)
+    sender = AgentPerception(model, 'roadside', session_id=1)
     messages = [sender.process(f).message for f in frames if f.role is Role.ROADSIDE]
     rows = []
     for dtype in ('fp32', 'fp16', 'int8'):
@@ -102,12 +105,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__)
     parser.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
     parser.add_argument('--agent-weights', help='default: the shipped tiny')
+    parser.add_argument('--roadside-weights', help='default: the agent weights')
     parser.add_argument('--cooperative-weights', help='default: the shipped tiny')
     parser.add_argument('--json', help='also write the numbers here')
     options = parser.parse_args()
     options.device = 'cpu'
     terminal = Terminal()
-    agent_model, cooperative_model = load_models(options)
+    models = load_models(options)
     result: dict[str, Any] = {'threads': options.threads, 'cores': os.cpu_count()}
     with tempfile.TemporaryDirectory() as directory:
         preset = dataclasses.replace(load_preset('benchmark'), frames=30)
@@ -117,14 +121,14 @@ def main() -> int:
         seconds = time.perf_counter() - start
         frames = list(scene_frames(V2XSeqDataset(Path(directory) / 'scene').scenes[0]))
     torch.set_num_threads(options.threads)
-    times = frame_times(agent_model, cooperative_model, frames)
+    times = frame_times(models, frames)
     total = sum(times.values())
     rows = [[name, f'{ms:.1f}'] for name, ms in times.items()] + [['sum', f'{total:.1f}']]
     terminal.table(f'cooperative frame, {options.threads} threads', ['part', 'median ms'], rows)
     for name, limit in LIMITS_MS.items():
         terminal.say(f'{total / limit:.2f} x the {name} ({1e3 / total:.1f} Hz)')
     header = ['format', 'bytes/message', 'instances', 'bytes/s at 10 Hz', 'header share']
-    terminal.table('messages of the roadside unit', header, message_sizes(agent_model, frames))
+    terminal.table('messages of the roadside unit', header, message_sizes(models.roadside, frames))
     cast = ray_casting.pair_cast_ms(frames)
     pair = seconds / 30 * 1e3
     terminal.say(

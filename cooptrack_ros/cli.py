@@ -86,6 +86,11 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
         '--agent-weights', metavar='FILE', help='single-agent weights (default: the shipped tiny)'
     )
     group.add_argument(
+        '--roadside-weights',
+        metavar='FILE',
+        help='single-agent weights of the roadside units (default: the agent weights)',
+    )
+    group.add_argument(
         '--cooperative-weights',
         metavar='FILE',
         help='cooperative weights (default: the shipped tiny)',

@@ -27,7 +27,7 @@ from cooptrack_core.perception import (
     AgentPerception,
     AgentResult,
     EgoMoment,
-    PerceptionModel,
+    ModelSet,
     RadioStream,
     StreamOptions,
 )
@@ -69,8 +69,7 @@ class RunOutputs:
 
 def run_recording(
     recording: Recording,
-    agent_model: PerceptionModel,
-    cooperative_model: PerceptionModel,
+    models: ModelSet,
     output: Path,
     stream_options: StreamOptions,
     *,
@@ -84,8 +83,7 @@ def run_recording(
 
     Args:
         recording: Frames and, where known, ground truth.
-        agent_model: Model of every single agent.
-        cooperative_model: Model of the ego that fuses.
+        models: Of the single agents and of the ego that fuses.
         output: Directory; made if missing, files in it are replaced.
         stream_options: Settings of the radio.
         methods: Methods to compare; the two that the pictures show are always among them.
@@ -96,9 +94,9 @@ def run_recording(
         InputError: The recording is unusable or the output cannot be written.
     """
     names = tuple(dict.fromkeys((*methods, EGO_ALONE, COOPERATIVE)))
-    made = make_methods(names, agent_model, cooperative_model)
+    made = make_methods(names, models)
     board = Scoreboard(names)
-    inbox = MessageInbox(agent_model.model_id, recording.ego_id)
+    inbox = MessageInbox(models.roadside.model_id, recording.ego_id)
     bag, page, numbers = (output / n for n in ('run.mcap', 'report.html', 'metrics.json'))
     count = 0
     with RunWriter(bag) as writer, ReportWriter(page, title=recording.title) as report:
@@ -110,7 +108,7 @@ def run_recording(
         stream = RadioStream(
             recording.ego_id,
             lambda frame: AgentPerception(
-                agent_model, frame.agent_id, session_id=stream_options.seed + 1
+                models.agent(frame.role), frame.agent_id, session_id=stream_options.seed + 1
             ),
             inbox,
             stream_options,
@@ -122,11 +120,11 @@ def run_recording(
             board.add_frame(moment.frame, truth.evaluated if truth else None, outputs)
             _write_moment(writer, moment, truth, outputs, recording.ego_id)
             writer.write_status(
-                inbox.stats, moment.now_ns, recording.ego_id, cooperative_model.model_id
+                inbox.stats, moment.now_ns, recording.ego_id, models.cooperative.model_id
             )
             report.add(report_frame(moment, truth, outputs, recording.ego_id))
             count += 1
-        protocol = protocol_of(board, agent_model, cooperative_model, stream_options)
+        protocol = protocol_of(board, models, stream_options)
         result = {
             'protocol': protocol | {'recording': recording.title, 'data': recording.protocol},
             **board.as_dict(),

@@ -20,7 +20,7 @@ from cooptrack_core.perception.cooperative import (
     CooperativePerception,
     CooperativeResult,
 )
-from cooptrack_core.perception.loading import PerceptionModel, load_model
+from cooptrack_core.perception.loading import ModelSet, PerceptionModel, load_model
 from cooptrack_core.perception.stream import EgoMoment, RadioEvent, RadioStream, StreamOptions
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     'CooperativePerception',
     'CooperativeResult',
     'EgoMoment',
+    'ModelSet',
     'PerceptionModel',
     'RadioEvent',
     'RadioStream',

@@ -26,6 +26,7 @@ import torch
 from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
 from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.structures import Role
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,33 @@ class PerceptionModel:
             'model_id': self.model_id,
             'file': Path(self.path).name,
             'parameters': sum(p.numel() for p in self.network.parameters()),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSet:
+    """The models of one comparison.
+
+    Attributes:
+        vehicle: Single-agent model of vehicles.
+        roadside: Single-agent model of roadside units; may be the same.
+        cooperative: Model of the ego that fuses.
+    """
+
+    vehicle: PerceptionModel
+    roadside: PerceptionModel
+    cooperative: PerceptionModel
+
+    def agent(self, role: Role) -> PerceptionModel:
+        """Single-agent model of a role."""
+        return self.roadside if role is Role.ROADSIDE else self.vehicle
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a protocol prints about the models."""
+        return {
+            'vehicle_model': self.vehicle.as_dict(),
+            'roadside_model': self.roadside.as_dict(),
+            'cooperative_model': self.cooperative.as_dict(),
         }
 
 

@@ -25,7 +25,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.perception.agent import AgentPerception
 from cooptrack_core.perception.cooperative import Association, CooperativePerception
-from cooptrack_core.perception.loading import PerceptionModel
+from cooptrack_core.perception.loading import ModelSet, PerceptionModel
 from cooptrack_core.perception.stream import EgoMoment
 from cooptrack_core.structures import AgentFrame, Role, Source, TrackedObjects
 
@@ -44,9 +44,7 @@ class MethodOutput:
 Method = Callable[[EgoMoment], MethodOutput]
 
 
-def make_methods(
-    names: Sequence[str], agent_model: PerceptionModel, cooperative_model: PerceptionModel
-) -> dict[str, Method]:
+def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     """Build methods by name, each with a memory of its own; make new ones for every scene.
 
     ``no_fusion``: the vehicle's single-agent model, no messages. ``roadside_only``: the tracks of
@@ -59,13 +57,13 @@ def make_methods(
     made: dict[str, Method] = {}
     for name in names:
         if name == 'no_fusion':
-            made[name] = _NoFusion(agent_model)
+            made[name] = _NoFusion(models.vehicle)
         elif name == 'roadside_only':
             made[name] = roadside_only
         elif name == 'rule_matching':
-            made[name] = _Cooperative(cooperative_model.with_rule_matching())
+            made[name] = _Cooperative(models.cooperative.with_rule_matching())
         elif name == 'cooptrack':
-            made[name] = _Cooperative(cooperative_model)
+            made[name] = _Cooperative(models.cooperative)
         else:
             raise InputError(
                 f"there is no method '{name}'", field='--methods', remedy=f'known: {METHODS}'

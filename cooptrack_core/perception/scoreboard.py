@@ -34,7 +34,7 @@ from cooptrack_core.evaluation import (
     observed_duration,
 )
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
-from cooptrack_core.perception.loading import PerceptionModel
+from cooptrack_core.perception.loading import ModelSet
 from cooptrack_core.perception.methods import MethodOutput, make_methods
 from cooptrack_core.perception.replay import scene_frames
 from cooptrack_core.perception.stream import RadioStream, StreamOptions
@@ -144,8 +144,7 @@ def truth_of(scene: Scene, frame: AgentFrame, paired: frozenset[str]) -> GroundT
 
 def evaluate_dataset(
     dataset: V2XSeqDataset,
-    agent_model: PerceptionModel,
-    cooperative_model: PerceptionModel,
+    models: ModelSet,
     options: EvaluationOptions,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -163,11 +162,11 @@ def evaluate_dataset(
     inbox_counts: dict[str, int] = {}
     done = 0
     for scene in scenes:
-        methods = make_methods(options.methods, agent_model, cooperative_model)
-        inbox = MessageInbox(agent_model.model_id, EGO_ID)
+        methods = make_methods(options.methods, models)
+        inbox = MessageInbox(models.roadside.model_id, EGO_ID)
         stream = RadioStream(
             EGO_ID,
-            lambda frame: AgentPerception(agent_model, frame.agent_id, session_id=1),
+            lambda frame: AgentPerception(models.agent(frame.role), frame.agent_id, session_id=1),
             inbox,
             options.stream,
             on_message=board.add_message,
@@ -185,7 +184,7 @@ def evaluate_dataset(
         for reason, n in counts.rejected.items():
             inbox_counts[reason] = inbox_counts.get(reason, 0) + n
     return {
-        'protocol': protocol_of(board, agent_model, cooperative_model, options.stream)
+        'protocol': protocol_of(board, models, options.stream)
         | {'dataset': dataset.protocol, 'scenes': len(scenes)},
         **board.as_dict(),
         'inbox': inbox_counts,
@@ -194,15 +193,13 @@ def evaluate_dataset(
 
 def protocol_of(
     board: Scoreboard,
-    agent_model: PerceptionModel,
-    cooperative_model: PerceptionModel,
+    models: ModelSet,
     stream: StreamOptions,
 ) -> dict[str, Any]:
     """All that the numbers depend on, except the data."""
     return {
         'version': __version__,
         'evaluation': board.protocol.as_dict(),
-        'agent_model': agent_model.as_dict(),
-        'cooperative_model': cooperative_model.as_dict(),
+        **models.as_dict(),
         'radio': asdict(stream),
     }

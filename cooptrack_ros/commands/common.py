@@ -24,14 +24,14 @@ import torch
 from cooptrack_core import resources
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.errors import InputError
-from cooptrack_core.perception import PerceptionModel, StreamOptions, load_model
+from cooptrack_core.perception import ModelSet, StreamOptions, load_model
 
 AGENT_WEIGHTS = 'tiny_agent.safetensors'
 COOPERATIVE_WEIGHTS = 'tiny_cooperative.safetensors'
 
 
-def load_models(options: argparse.Namespace) -> tuple[PerceptionModel, PerceptionModel]:
-    """Load the single-agent and the cooperative model that the options ask for.
+def load_models(options: argparse.Namespace) -> ModelSet:
+    """Load the single-agent models and the cooperative model that the options ask for.
 
     Raises:
         InputError: A file is missing or is no such model, or the device is not there.
@@ -39,7 +39,10 @@ def load_models(options: argparse.Namespace) -> tuple[PerceptionModel, Perceptio
     torch.set_num_threads(options.threads)
     agent = options.agent_weights or resources.weights_path(AGENT_WEIGHTS)
     cooperative = options.cooperative_weights or resources.weights_path(COOPERATIVE_WEIGHTS)
-    return load_model(agent, options.device), load_model(cooperative, options.device)
+    vehicle = roadside = load_model(agent, options.device)
+    if options.roadside_weights:
+        roadside = load_model(options.roadside_weights, options.device)
+    return ModelSet(vehicle, roadside, load_model(cooperative, options.device))
 
 
 def stream_options(options: argparse.Namespace) -> StreamOptions:

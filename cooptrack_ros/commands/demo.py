@@ -44,6 +44,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         scene=None,
         ego='vehicle',
         agent_weights=None,
+        roadside_weights=None,
         cooperative_weights=None,
         device='cpu',
         threads=2,

@@ -34,13 +34,12 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         on_image_error='drop',
         on_warning=terminal.say,
     )
-    agent_model, cooperative_model = load_models(options)
+    models = load_models(options)
     names = tuple(name.strip() for name in options.methods.split(',') if name.strip())
     with terminal.progress('evaluating') as progress:
         result = evaluate_dataset(
             dataset,
-            agent_model,
-            cooperative_model,
+            models,
             EvaluationOptions(names, stream_options(options), options.scenes),
             progress,
         )

@@ -29,15 +29,14 @@ from cooptrack_ros.runner import run_recording
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Run cooperative perception over a recording."""
-    agent_model, cooperative_model = load_models(options)
+    models = load_models(options)
     opened = OpenRecording(
         options.input, scene=options.scene, ego_id=options.ego, on_warning=terminal.say
     )
     with opened as recording, terminal.progress('running') as progress:
         outputs = run_recording(
             recording,
-            agent_model,
-            cooperative_model,
+            models,
             options.output,
             stream_options(options),
             provenance={'command': shlex.join(['cooptrack', *sys.argv[1:]])},

@@ -26,7 +26,8 @@ from rosbags.highlevel import AnyReader
 from small_models import save_pair
 
 from cooptrack_core.errors import InputError
-from cooptrack_core.perception import StreamOptions, load_model
+from cooptrack_core.models.checkpoint import read_metadata
+from cooptrack_core.perception import ModelSet, StreamOptions, load_model
 from cooptrack_core.simulation import simulate
 from cooptrack_ros import cli
 from cooptrack_ros.bags import typestore
@@ -115,6 +116,20 @@ def test_evaluate_gives_the_numbers_of_the_run(
     assert evaluated['bytes_per_second'] == ran['bytes_per_second']
 
 
+def test_roadside_units_may_have_weights_of_their_own(
+    scene: Path, weights: list[str], tmp_path: Path
+) -> None:
+    own, _ = save_pair(tmp_path, bias=-0.5)
+    target = tmp_path / 'numbers.json'
+    arguments = ['evaluate', str(scene), '--json', str(target), '--quiet', *weights]
+    assert cli.main([*arguments, '--roadside-weights', str(own)]) == 0
+    numbers = read(target)
+    protocol = numbers['protocol']
+    assert protocol['roadside_model']['model_id'] == read_metadata(own)['model_id']
+    assert protocol['vehicle_model']['model_id'] == read_metadata(weights[1])['model_id']
+    assert numbers['inbox']['accepted'] == numbers['inbox']['received'] > 0
+
+
 def test_a_bag_of_the_dataset_gives_the_same_amount_of_everything(
     scene: Path, weights: list[str], outputs: Path, tmp_path: Path
 ) -> None:
@@ -180,6 +195,7 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(
     scene: Path, weights: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent, cooperative = load_model(weights[1]), load_model(weights[3])
+    models = ModelSet(agent, agent, cooperative)
 
     def full(*args: object, **kwargs: object) -> None:
         raise InputError('cannot be written (No space left on device)', path='report.html')
@@ -187,7 +203,7 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(
     monkeypatch.setattr('cooptrack_ros.runner.ReportWriter.add', full)
     opened = OpenRecording(scene, scene=None, ego_id='vehicle')
     with opened as recording, pytest.raises(InputError, match='No space left'):
-        run_recording(recording, agent, cooperative, tmp_path / 'out', StreamOptions())
+        run_recording(recording, models, tmp_path / 'out', StreamOptions())
     assert list((tmp_path / 'out').glob('*')) == []
     assert list((tmp_path / 'out').glob('.*')) == []
 

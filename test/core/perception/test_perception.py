@@ -29,6 +29,7 @@ from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception import (
     AgentPerception,
     CooperativePerception,
+    ModelSet,
     PerceptionModel,
     RadioStream,
     StreamOptions,
@@ -221,9 +222,8 @@ def test_roadside_tracks_stand_where_they_stand_in_the_world(models) -> None:
 
 
 def test_all_methods_run_on_the_same_moments_and_the_radio_really_carries_bytes(models) -> None:
-    methods = make_methods(
-        ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack'), models[0], models[1]
-    )
+    names = ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack')
+    methods = make_methods(names, ModelSet(models[0], models[0], models[1]))
     inbox = MessageInbox(models[0].model_id, 'vehicle')
     stream = RadioStream(
         'vehicle', lambda f: AgentPerception(models[0], f.agent_id, 1), inbox, StreamOptions()
@@ -260,7 +260,7 @@ def test_messages_of_another_model_are_not_fused(models) -> None:
 
 def test_an_unknown_method_or_device_is_named(models) -> None:
     with pytest.raises(InputError, match='late_fusoin'):
-        make_methods(('late_fusoin',), models[0], models[1])
+        make_methods(('late_fusoin',), ModelSet(models[0], models[0], models[1]))
     with pytest.raises(InputError, match='gpu'):
         load_model(models[0].path, 'gpu')
 
