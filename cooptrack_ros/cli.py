@@ -167,6 +167,12 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
     parser.add_argument(
+        '--backbone',
+        type=Path,
+        metavar='FILE',
+        help="weights of the image backbone (.pth with torchvision's names) to start from",
+    )
+    parser.add_argument(
         '--processes',
         type=int,
         default=1,

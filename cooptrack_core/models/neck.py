@@ -36,6 +36,25 @@ class SingleLevelNeck(nn.Module):
         return cast(Tensor, self.output(self.lateral(stages[-1])))
 
 
+class PyramidNeck(nn.Module):
+    """Feature pyramid (Lin et al., 2017): strides 8, 16 and 32 top-down, and 64 on top of them."""
+
+    def __init__(self, channels: Sequence[int], dims: int) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(c, dims, 1) for c in channels[1:])
+        self.outputs = nn.ModuleList(nn.Conv2d(dims, dims, 3, padding=1) for _ in channels[1:])
+        self.coarsest = nn.Conv2d(dims, dims, 3, 2, 1)
+
+    def forward(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Stages (B, C, h, w), finest first, to four maps (B, D, h, w), finest first."""
+        maps = [lateral(s) for lateral, s in zip(self.laterals, stages[1:], strict=True)]
+        for i in range(len(maps) - 1, 0, -1):
+            size = maps[i - 1].shape[-2:]
+            maps[i - 1] = maps[i - 1] + F.interpolate(maps[i], size=size, mode='nearest')
+        out = [output(x) for output, x in zip(self.outputs, maps, strict=True)]
+        return [*out, self.coarsest(out[-1].relu())]
+
+
 class TopDownNeck(nn.Module):
     """Stages at strides 8, 16 and 32 merged top-down into one map at stride 8."""
 

@@ -49,7 +49,8 @@ class Prepared:
 def image_tensor(image: NDArray[np.uint8], config: ImageConfig) -> Tensor:
     """(3, H, W) float32: rows padded with zeros or cropped at the bottom, then normalised."""
     rows = min(image.shape[0], config.height)
-    pixels = torch.from_numpy(np.ascontiguousarray(image[:rows])).permute(2, 0, 1).float()
+    order = image[:rows, :, ::-1] if config.bgr else image[:rows]
+    pixels = torch.from_numpy(np.ascontiguousarray(order)).permute(2, 0, 1).float()
     mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
     result = torch.zeros(3, config.height, config.width)
     result[:, :rows] = (pixels - mean) / std

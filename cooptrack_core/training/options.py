@@ -255,6 +255,7 @@ class TrainingOptions:
         out: Run directory; checkpoints, curves and the final weights go there.
         validation: Held-out dataset directories, never trained on.
         initial: Weights to start from (the previous stage's ``weights.safetensors``).
+        backbone: Weights of the image backbone with torchvision's names, to start from.
         remote: Cooperative stage: weights of the agent model that sends; default ``initial``.
         seed: Fixes data order, augmentation and initial weights.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -272,6 +273,7 @@ class TrainingOptions:
     out: Path
     validation: tuple[Path, ...] = ()
     initial: Path | None = None
+    backbone: Path | None = None
     remote: Path | None = None
     seed: int = 0
     device: str = 'cpu'

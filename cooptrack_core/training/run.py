@@ -27,6 +27,7 @@ from torch import nn
 
 from cooptrack_core.config import from_mapping, load_yaml
 from cooptrack_core.errors import InputError
+from cooptrack_core.models.backbones.pretrained import load_backbone
 from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.checkpoint import load_weights, read_metadata
 from cooptrack_core.models.cooptrack.config import ModelConfig
@@ -157,6 +158,8 @@ def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
     elif config.cooperation is None:
         raise InputError('this model has no cooperation part', path=options.config, field='model')
     model = CoopTrack(config)
+    if options.backbone is not None:
+        load_backbone(model.backbone, options.backbone)
     if options.initial is None:
         if options.stage is Stage.COOPERATIVE:
             raise InputError(

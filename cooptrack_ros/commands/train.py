@@ -49,6 +49,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
                 out=options.out,
                 validation=tuple(options.validation),
                 initial=options.init,
+                backbone=options.backbone,
                 remote=options.agent_weights,
                 seed=options.seed,
                 device=options.device,

@@ -23,6 +23,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cooptrack_core.models.backbones.deform_conv import DeformableConv
+
 
 def _norm_relu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     out: Tensor = norm(x)
@@ -70,12 +72,24 @@ class Bottleneck(_Shortcut):
 
     expansion = 4
 
-    def __init__(self, channels: int, width: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        stride: int = 1,
+        caffe: bool = False,
+        deformable: bool = False,
+    ) -> None:
         super().__init__()
         out = width * self.expansion
-        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        first, second = (stride, 1) if caffe else (1, stride)
+        self.conv1 = nn.Conv2d(channels, width, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.conv2: nn.Module = (
+            DeformableConv(width, width, second)
+            if deformable
+            else nn.Conv2d(width, width, 3, second, 1, bias=False)
+        )
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out)
@@ -98,6 +112,9 @@ class ResNet(nn.Module):
         blocks: Number of blocks of the stages.
         stem: Channels of the 7 x 7 stem.
         frozen_norm: Batch norm stays in evaluation mode and its parameters do not train.
+        caffe: Bottlenecks stride in their first convolution, as the weights of Caffe want it.
+        deformable: Stages whose 3 x 3 convolutions are deformable, from 1.
+        frozen_stages: The stem and so many stages do not train; 0 trains the stem as well.
     """
 
     def __init__(
@@ -107,6 +124,10 @@ class ResNet(nn.Module):
         blocks: tuple[int, int, int, int],
         stem: int,
         frozen_norm: bool,
+        *,
+        caffe: bool = False,
+        deformable: tuple[int, ...] = (),
+        frozen_stages: int = 0,
     ) -> None:
         super().__init__()
         self.frozen_norm = frozen_norm
@@ -115,9 +136,13 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = stem
         for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            stage = []
+            stage: list[nn.Module] = []
             for j in range(count):
-                stage.append(block(channels, width, 2 if i > 0 and j == 0 else 1))
+                stride = 2 if i > 0 and j == 0 else 1
+                if issubclass(block, Bottleneck):
+                    stage.append(block(channels, width, stride, caffe, i + 1 in deformable))
+                else:
+                    stage.append(block(channels, width, stride))
                 channels = width * block.expansion
             self.add_module(f'layer{i + 1}', nn.Sequential(*stage))
         self.out_channels = tuple(w * block.expansion for w in widths)
@@ -127,6 +152,10 @@ class ResNet(nn.Module):
             elif isinstance(module, nn.BatchNorm2d) and frozen_norm:
                 module.weight.requires_grad_(False)
                 module.bias.requires_grad_(False)
+
+        if frozen_stages:
+            for name in ('conv1', 'bn1', *(f'layer{k + 1}' for k in range(frozen_stages))):
+                getattr(self, name).requires_grad_(False)
 
     def train(self, mode: bool = True) -> ResNet:
         """Switch the mode, but leave frozen norms in evaluation mode."""
@@ -150,6 +179,20 @@ class ResNet(nn.Module):
 def resnet50(frozen_norm: bool = True) -> ResNet:
     """ResNet-50, torchvision layout."""
     return ResNet(Bottleneck, (64, 128, 256, 512), (3, 4, 6, 3), 64, frozen_norm)
+
+
+def resnet101_deformable(frozen_norm: bool = True) -> ResNet:
+    """ResNet-101 in Caffe's style, deformable in stages 3 and 4, stem and stage 1 frozen."""
+    return ResNet(
+        Bottleneck,
+        (64, 128, 256, 512),
+        (3, 4, 23, 3),
+        64,
+        frozen_norm,
+        caffe=True,
+        deformable=(3, 4),
+        frozen_stages=1,
+    )
 
 
 def small_resnet(

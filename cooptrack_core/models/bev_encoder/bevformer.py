@@ -20,6 +20,7 @@ One pseudo camera instead of the official six: the other five never receive a qu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -97,46 +98,61 @@ class TemporalSelfAttention(nn.Module):
 
 
 class SpatialCrossAttention(nn.Module):
-    """Each visible cell samples the image around its projected pillar."""
+    """Each visible cell samples every level of the image around its projected pillar."""
 
-    def __init__(self, dims: int, heads: int, points: int, pillars: int, dropout: float) -> None:
+    def __init__(
+        self, dims: int, heads: int, points: int, pillars: int, dropout: float, levels: int = 1
+    ) -> None:
         super().__init__()
         if points % pillars:
             raise ValueError(f'{points} points cannot be shared by {pillars} pillar heights')
-        self.heads, self.points, self.pillars = heads, points, pillars
-        self.sampling_offsets = _zero(nn.Linear(dims, heads * points * 2))
-        self.sampling_offsets.bias.data.copy_(ring_offsets(heads, points))
-        self.attention_weights = _zero(nn.Linear(dims, heads * points))
+        self.heads, self.points, self.pillars, self.levels = heads, points, pillars, levels
+        self.sampling_offsets = _zero(nn.Linear(dims, heads * levels * points * 2))
+        self.sampling_offsets.bias.data.copy_(ring_offsets(heads, points, copies=levels))
+        self.attention_weights = _zero(nn.Linear(dims, heads * levels * points))
         self.value_proj = nn.Linear(dims, dims)
         self.output_proj = nn.Linear(dims, dims)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, query: Tensor, image: Tensor, places: Tensor, visible: Tensor, cells: Tensor
+        self,
+        query: Tensor,
+        images: Sequence[Tensor],
+        places: Tensor,
+        visible: Tensor,
+        cells: Tensor,
     ) -> Tensor:
         """Attend.
 
         Args:
             query: (B, G, D) BEV queries.
-            image: (B, K, D, h, w) image features.
+            images: (B, K, D, h, w) image features per level.
             places: (B, K, V, P, 2) projected pillars of the visible cells, [0, 1].
             visible: (B, K, V) which camera sees which cell.
             cells: (V,) index of the cells any camera sees.
         """
         b, v = query.shape[0], len(cells)
-        k, (rows, columns) = image.shape[1], image.shape[-2:]
+        k, h, n, p = images[0].shape[1], self.heads, self.levels, self.points
         q = query[:, cells]
-        offsets = self.sampling_offsets(q).view(b, v, self.heads, self.points, 2)
-        weights = self.attention_weights(q).view(b, v, self.heads, self.points).softmax(-1)
-        value = self.value_proj(image.flatten(3).transpose(2, 3))  # (B, K, h w, D)
-        value = torch.unflatten(value, -1, (self.heads, -1)).flatten(0, 1)
+        offsets = self.sampling_offsets(q).view(b, v, h, n, p, 2)
+        # The weights of all points of all levels sum to one.
+        weights = self.attention_weights(q).view(b, v, h, n * p).softmax(-1).view(b, v, h, n, p)
         # Point p belongs to pillar height p modulo P.
-        refs = places.repeat(1, 1, 1, self.points // self.pillars, 1)[:, :, :, None]
-        locations = refs + (offsets / offsets.new_tensor((columns, rows)))[:, None]
-        every = weights[:, None].expand(b, k, v, self.heads, self.points)
-        seen = sample_and_weigh(
-            value, (rows, columns), locations.flatten(0, 1), every.flatten(0, 1)
-        )
+        refs = places.repeat(1, 1, 1, p // self.pillars, 1)[:, :, :, None]
+        parts = []
+        for level, image in enumerate(images):
+            rows, columns = image.shape[-2:]
+            value = self.value_proj(image.flatten(3).transpose(2, 3))  # (B, K, h w, D)
+            value = torch.unflatten(value, -1, (h, -1)).flatten(0, 1)
+            moves = offsets[:, :, :, level] / offsets.new_tensor((columns, rows))
+            locations = refs + moves[:, None]
+            every = weights[:, None, :, :, level].expand(b, k, v, h, p)
+            parts.append(
+                sample_and_weigh(
+                    value, (rows, columns), locations.flatten(0, 1), every.flatten(0, 1)
+                )
+            )
+        seen = parts[0] if n == 1 else torch.stack(parts).sum(0)
         seen = torch.unflatten(seen, 0, (b, k)) * visible[..., None]
         mean = seen.sum(1) / visible.sum(1).clamp(min=1)[..., None]  # (B, V, D)
         slots = torch.zeros_like(query).index_copy(1, cells, mean.to(query.dtype))
@@ -146,14 +162,16 @@ class SpatialCrossAttention(nn.Module):
 class EncoderLayer(nn.Module):
     """Temporal self attention, spatial cross attention, feed-forward; post-norm."""
 
-    def __init__(self, dims: int, config: BevConfig, dropout: float, quirks: OfficialQuirks):
+    def __init__(
+        self, dims: int, config: BevConfig, dropout: float, quirks: OfficialQuirks, levels: int
+    ) -> None:
         super().__init__()
         mixes = quirks.temporal_attention_mixes_batch
         self.temporal = TemporalSelfAttention(
             dims, config.heads, config.temporal_points, dropout, mixes
         )
         self.spatial = SpatialCrossAttention(
-            dims, config.heads, config.spatial_points, len(config.pillar_heights), dropout
+            dims, config.heads, config.spatial_points, len(config.pillar_heights), dropout, levels
         )
         self.ffn = FeedForward(dims, config.ffn, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(dims) for _ in range(3))
@@ -168,6 +186,7 @@ class BevFormerEncoder(nn.Module):
         image_size: (height, width) of the network input.
         dropout: Of every sub-layer.
         quirks: Official behaviour to reproduce.
+        levels: Number of image maps.
     """
 
     points: Tensor
@@ -179,6 +198,7 @@ class BevFormerEncoder(nn.Module):
         image_size: tuple[int, int],
         dropout: float,
         quirks: OfficialQuirks,
+        levels: int = 1,
     ) -> None:
         super().__init__()
         grid = config.grid
@@ -198,7 +218,7 @@ class BevFormerEncoder(nn.Module):
                 nn.LayerNorm(dims),
             )
         self.layers = nn.ModuleList(
-            EncoderLayer(dims, config, dropout, quirks) for _ in range(config.layers)
+            EncoderLayer(dims, config, dropout, quirks, levels) for _ in range(config.layers)
         )
         points = pillar_points(grid, config.pillar_heights)
         self.register_buffer('points', points, persistent=False)
@@ -246,7 +266,7 @@ class BevFormerEncoder(nn.Module):
 
     def forward(
         self,
-        image: Tensor,
+        levels: Sequence[Tensor],
         agent_to_image: Tensor,
         previous: Tensor | None,
         motion: EgoMotion,
@@ -254,7 +274,7 @@ class BevFormerEncoder(nn.Module):
         """Encode.
 
         Args:
-            image: (B, K, D, h, w) image features.
+            levels: (B, K, D, h, w) image features per level, finest first.
             agent_to_image: (B, K, 4, 4).
             previous: (B, G, D) previous map in its own frame, or None.
             motion: Ego motion since then.
@@ -262,12 +282,15 @@ class BevFormerEncoder(nn.Module):
         Returns:
             (B, G, D) BEV features.
         """
-        batch, shape = image.shape[0], (self.grid.rows, self.grid.columns)
+        batch, shape = levels[0].shape[0], (self.grid.rows, self.grid.columns)
         query = self.queries.weight.expand(batch, -1, -1)
         if self.can_bus_mlp is not None:
             query = query + self.can_bus_mlp(motion.can_bus.to(query.dtype))[:, None]
-        cameras = self.camera_embeddings[: image.shape[1], :, None, None]
-        image = image + (cameras + self.level_embeddings[0][:, None, None])
+        cameras = self.camera_embeddings[: levels[0].shape[1], :, None, None]
+        images = [
+            level + (cameras + embedding[:, None, None])
+            for level, embedding in zip(levels, self.level_embeddings, strict=False)
+        ]
         places, inside = project(
             self.points, agent_to_image, self.image_size, self.quirks.pixels_from_corner
         )
@@ -294,6 +317,6 @@ class BevFormerEncoder(nn.Module):
             current = first if previous is not None and self.quirks.stale_current_bev else query
             queues = torch.stack([current if previous is None else previous, current], 1)
             query = layer.norms[0](layer.temporal(query, position, queues, refs, shape))
-            query = layer.norms[1](layer.spatial(query, image, places, visible, cells))
+            query = layer.norms[1](layer.spatial(query, images, places, visible, cells))
             query = layer.norms[2](layer.ffn(query))
         return query

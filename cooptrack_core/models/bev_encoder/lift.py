@@ -20,6 +20,8 @@ BEVFormer encoder. Only cells that a camera can see are lifted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,6 +57,7 @@ class LiftEncoder(nn.Module):
         image_size: (height, width) of the network input.
         dropout: Unused; convolutions regularise enough.
         quirks: Only ``pixels_from_corner`` applies.
+        levels: Number of image maps; only the finest one is lifted.
     """
 
     points: Tensor
@@ -66,6 +69,7 @@ class LiftEncoder(nn.Module):
         image_size: tuple[int, int],
         dropout: float,
         quirks: OfficialQuirks,
+        levels: int = 1,
     ) -> None:
         super().__init__()
         self.grid, self.image_size = config.grid, image_size
@@ -81,7 +85,7 @@ class LiftEncoder(nn.Module):
 
     def forward(
         self,
-        image: Tensor,
+        levels: Sequence[Tensor],
         agent_to_image: Tensor,
         previous: Tensor | None,
         motion: EgoMotion,
@@ -89,7 +93,7 @@ class LiftEncoder(nn.Module):
         """Encode; arguments as in the BEVFormer encoder.
 
         Args:
-            image: (B, K, D, h, w).
+            levels: (B, K, D, h, w) per level, finest first.
             agent_to_image: (B, K, 4, 4).
             previous: (B, G, D) previous map in its own frame, or None.
             motion: Ego motion since then.
@@ -98,7 +102,7 @@ class LiftEncoder(nn.Module):
             (B, G, D) BEV features.
         """
         shape = (self.grid.rows, self.grid.columns)
-        lifted = self._lift(image, agent_to_image)  # (B, G, D)
+        lifted = self._lift(levels[0], agent_to_image)  # (B, G, D)
         now = torch.unflatten(
             (lifted + self.cells).transpose(1, 2), 2, shape
         )  # (B, D, rows, columns)

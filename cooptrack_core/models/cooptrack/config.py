@@ -27,12 +27,19 @@ from cooptrack_core.structures import CLASS_NAMES
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Network input: the image is resized to ``width``, then padded or cropped at the bottom."""
+    """Network input: the image is resized to ``width``, then padded or cropped at the bottom.
+
+    Attributes:
+        height, width: Pixels.
+        mean, std: Of red, green and blue, or of blue, green and red with ``bgr``.
+        bgr: Channels in the order that weights of Caffe want.
+    """
 
     height: int
     width: int
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         """Strides of the backbones need multiples of 32."""
@@ -42,19 +49,26 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """``resnet50`` (torchvision layout) or ``residual`` (small basic blocks).
+    """The image network.
 
     Attributes:
-        kind: Which network.
+        kind: ``resnet50`` (torchvision layout, one level), ``resnet101`` (Caffe layout,
+            deformable, four levels), ``convnext_small`` (four levels) or ``residual`` (small
+            basic blocks).
         widths: Channels of the four stages of ``residual``.
         blocks: Blocks of the four stages of ``residual``.
         frozen_norm: Batch norm always uses running statistics and never trains.
     """
 
-    kind: Literal['resnet50', 'residual'] = 'resnet50'
+    kind: Literal['resnet50', 'resnet101', 'convnext_small', 'residual'] = 'resnet50'
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
     blocks: tuple[int, int, int, int] = (1, 1, 2, 2)
     frozen_norm: bool = True
+
+    @property
+    def levels(self) -> int:
+        """Number of feature maps that the neck makes of it."""
+        return 4 if self.kind in ('resnet101', 'convnext_small') else 1
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cooptrack_core.models.backbones.resnet import ResNet, resnet50, small_resnet
+from cooptrack_core.models.backbones.convnext import ConvNeXt, convnext_small
+from cooptrack_core.models.backbones.resnet import (
+    ResNet,
+    resnet50,
+    resnet101_deformable,
+    small_resnet,
+)
 from cooptrack_core.models.bev_encoder.bevformer import BevFormerEncoder
 from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.bev_encoder.motion import EgoMotion, can_bus_delta, can_bus_of
@@ -60,7 +66,7 @@ from cooptrack_core.models.cooptrack.queries import (
 from cooptrack_core.models.cooptrack.reasoning import SpatialTemporalReasoning
 from cooptrack_core.models.cooptrack.refine import RefineHeads
 from cooptrack_core.models.cooptrack.unused import UnusedWeights
-from cooptrack_core.models.neck import SingleLevelNeck, TopDownNeck
+from cooptrack_core.models.neck import PyramidNeck, SingleLevelNeck, TopDownNeck
 from cooptrack_core.tracking import life_cycle
 from cooptrack_core.tracking.duplicates import silence_duplicates
 
@@ -81,13 +87,11 @@ class CoopTrack(nn.Module):
         image_size = (config.image.height, config.image.width)
         self.backbone = make_backbone(config.backbone)
         channels = self.backbone.out_channels
-        self.neck: nn.Module = (
-            SingleLevelNeck(channels[-1], dims)
-            if config.backbone.kind == 'resnet50'
-            else TopDownNeck(channels, dims)
-        )
+        self.neck = make_neck(config.backbone, channels, dims)
         encoder = BevFormerEncoder if config.bev.encoder == 'bevformer' else LiftEncoder
-        self.bev_encoder = encoder(dims, config.bev, image_size, config.dropout, config.quirks)
+        self.bev_encoder = encoder(
+            dims, config.bev, image_size, config.dropout, config.quirks, config.backbone.levels
+        )
         start = start_references(config.decoder, config.range)
         self.learnt = LearntQueries(config.decoder.queries, dims, start)
         self.decoder = Decoder(
@@ -131,10 +135,12 @@ class CoopTrack(nn.Module):
         """
         batch, cameras = images.shape[:2]
         stages = self.backbone(images.flatten(0, 1))
-        image = torch.unflatten(self.neck(stages), 0, (batch, cameras))  # (B, K, D, h, w)
-        motion = motion or EgoMotion.none(batch, image)
-        bev = self.bev_encoder(image, agent_to_image, previous, motion)
-        return DenseFeatures(torch.unflatten(stages[-1], 0, (batch, cameras)), image, bev)
+        found = self.neck(stages)
+        found = [found] if isinstance(found, Tensor) else found
+        levels = [torch.unflatten(level, 0, (batch, cameras)) for level in found]
+        motion = motion or EgoMotion.none(batch, levels[0])
+        bev = self.bev_encoder(levels, agent_to_image, previous, motion)
+        return DenseFeatures(torch.unflatten(stages[-1], 0, (batch, cameras)), levels[0], bev)
 
     def decode(
         self,
@@ -362,11 +368,24 @@ class CoopTrack(nn.Module):
         )
 
 
-def make_backbone(config: BackboneConfig) -> ResNet:
+def make_backbone(config: BackboneConfig) -> ResNet | ConvNeXt:
     """Build the backbone a configuration names."""
     if config.kind == 'resnet50':
         return resnet50(config.frozen_norm)
+    if config.kind == 'resnet101':
+        return resnet101_deformable(config.frozen_norm)
+    if config.kind == 'convnext_small':
+        return convnext_small()
     return small_resnet(config.widths, config.blocks, config.frozen_norm)
+
+
+def make_neck(config: BackboneConfig, channels: Sequence[int], dims: int) -> nn.Module:
+    """Build the neck that belongs to a backbone of so many channels per stage."""
+    if config.kind == 'resnet50':
+        return SingleLevelNeck(channels[-1], dims)
+    if config.levels > 1:
+        return PyramidNeck(channels, dims)
+    return TopDownNeck(channels, dims)
 
 
 def _can_bus(frame: FrameInputs) -> NDArray[np.float64]:

@@ -51,7 +51,8 @@ def prepare_image(
         pixels = cv2.resize(image.image, size, interpolation=cv2.INTER_AREA)
         matrix = camera.resized(*size).agent_to_image
     rows = min(height, config.height)
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels[:rows])).permute(2, 0, 1).float()
+    order = pixels[:rows, :, ::-1] if config.bgr else pixels[:rows]
+    tensor = torch.from_numpy(np.ascontiguousarray(order)).permute(2, 0, 1).float()
     mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
     padded = torch.zeros(3, config.height, config.width)
     padded[:, :rows] = (tensor - mean) / std
