@@ -254,6 +254,12 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument('--methods', default=','.join(_METHODS), help='comma-separated')
     parser.add_argument('--scenes', type=int, help='only the first N scenes')
+    parser.add_argument(
+        '--rate',
+        type=float,
+        metavar='HZ',
+        help='use only so many frames per second (2: as V2X-Seq)',
+    )
     _perception_options(parser)
     _seed(parser, 'the link model')
     parser.set_defaults(function=_do_evaluate)

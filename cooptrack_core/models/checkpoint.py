@@ -123,7 +123,11 @@ def model_id(model: CoopTrack) -> str:
 
     Features of another model mean nothing, so messages carry it and receivers compare it.
     """
-    digest = hashlib.sha256(_config_json(model.config).encode())
+    return _identity(_config_json(model.config), model)
+
+
+def _identity(config: str, model: CoopTrack) -> str:
+    digest = hashlib.sha256(config.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -198,7 +202,8 @@ def load_weights(path: str | Path, config: ModelConfig | None = None) -> CoopTra
     _check_keys(state, expected, {k: k for k in expected}, own.name, path)
     model.load_state_dict(state, strict=True)
     model.eval()
-    if config is None and metadata.get('model_id') != model_id(model):
+    # The text of the file counts, so that files outlive configuration keys that come later.
+    if config is None and metadata.get('model_id') != _identity(metadata['config'], model):
         raise InputError(
             'the weights do not belong to the model id in the file',
             path=path,

@@ -36,7 +36,7 @@ from cooptrack_core.evaluation import (
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
 from cooptrack_core.perception.loading import ModelSet
 from cooptrack_core.perception.methods import MethodOutput, make_methods
-from cooptrack_core.perception.replay import scene_frames
+from cooptrack_core.perception.replay import kept_frames, scene_frames
 from cooptrack_core.perception.stream import RadioStream, StreamOptions
 from cooptrack_core.structures import AgentFrame, Role
 from cooptrack_core.v2x.codec import Dtype, encode_message
@@ -110,11 +110,13 @@ class EvaluationOptions:
         methods: Names, see ``methods.METHODS``.
         stream: Settings of the radio.
         scenes: Only the first so many scenes; None for all.
+        rate_hz: Use only so many frames per second; None for all.
     """
 
     methods: tuple[str, ...]
     stream: StreamOptions
     scenes: int | None = None
+    rate_hz: float | None = None
 
 
 def truth_of(scene: Scene, frame: AgentFrame, paired: frozenset[str]) -> GroundTruthFrame | None:
@@ -158,7 +160,8 @@ def evaluate_dataset(
     """
     scenes = dataset.scenes[: options.scenes]
     board = Scoreboard(options.methods)
-    total = sum(len(scene.frame_ids(EGO_ID)) for scene in scenes)
+    kept = [kept_frames(scene, options.rate_hz) for scene in scenes]
+    total = sum(agent_id == EGO_ID for frames in kept for agent_id, _ in frames)
     inbox_counts: dict[str, int] = {}
     done = 0
     for scene in scenes:
@@ -172,7 +175,7 @@ def evaluate_dataset(
             on_message=board.add_message,
         )
         paired = frozenset(pair.ego_frame_id for pair in scene.pairs)
-        for moment in stream.replay(scene_frames(scene)):
+        for moment in stream.replay(scene_frames(scene, options.rate_hz)):
             outputs = {name: method(moment) for name, method in methods.items()}
             board.add_frame(moment.frame, truth_of(scene, moment.frame, paired), outputs)
             done += 1
@@ -185,7 +188,7 @@ def evaluate_dataset(
             inbox_counts[reason] = inbox_counts.get(reason, 0) + n
     return {
         'protocol': protocol_of(board, models, options.stream)
-        | {'dataset': dataset.protocol, 'scenes': len(scenes)},
+        | {'dataset': dataset.protocol, 'scenes': len(scenes), 'rate_hz': options.rate_hz},
         **board.as_dict(),
         'inbox': inbox_counts,
     }

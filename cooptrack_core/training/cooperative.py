@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cooptrack_core.models.checkpoint import model_id, save_weights
+from cooptrack_core.models.checkpoint import save_weights
 from cooptrack_core.models.cooptrack.interface import (
     DenseFeatures,
     RemoteInstances,
@@ -64,6 +64,7 @@ class CooperativeStage:
         self,
         model: CoopTrack,
         sender: CoopTrack,
+        sender_id: str,
         data: TrainingData,
         validation: TrainingData | None,
         recipe: StageRecipe,
@@ -78,6 +79,7 @@ class CooperativeStage:
         Args:
             model: The cooperative model.
             sender: The agent model of every remote agent.
+            sender_id: Model id of its file.
             data: Training scenes.
             validation: Held-out scenes.
             recipe: The stage's recipe.
@@ -92,7 +94,7 @@ class CooperativeStage:
         model.train()
         self.period = recipe.streaming.clip_frames
         self.clips = data.pair_clips(self.period)
-        self.sender = Sender(sender, data, device, precision)
+        self.sender, self.sender_id = Sender(sender, data, device, precision), sender_id
         frozen = dense_is_frozen(model)
         self._dense = FrozenDense(model, data, device, precision) if frozen else None
         self._memories: list[TrainingMemory | None] = []
@@ -123,7 +125,7 @@ class CooperativeStage:
     def export(self, directory: Path) -> Path:
         """Write the cooperative model; it names the sender whose features it understands."""
         path = directory / 'weights.safetensors'
-        metadata = {'stage': 'cooperative', 'sender_model_id': model_id(self.sender.model)}
+        metadata = {'stage': 'cooperative', 'sender_model_id': self.sender_id}
         save_weights(self.model, path, metadata=metadata)
         return path
 

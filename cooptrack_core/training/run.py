@@ -259,5 +259,7 @@ def _stage(
         return TrackingStage(model, heads, data, held_out, plan, **shared)  # type: ignore[arg-type]
     from cooptrack_core.training.cooperative import CooperativeStage
 
-    sender = load_weights(options.remote or options.initial).to(device)  # type: ignore[arg-type]
-    return CooperativeStage(model, sender, data, held_out, plan, **shared)  # type: ignore[arg-type]
+    source = options.remote or options.initial
+    assert source is not None  # noqa: S101 - _model has refused it
+    sender, identity = load_weights(source).to(device), read_metadata(source)['model_id']
+    return CooperativeStage(model, sender, identity, data, held_out, plan, **shared)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ import argparse
 from typing import Any
 
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
+from cooptrack_core.errors import InputError
 from cooptrack_core.perception.scoreboard import EvaluationOptions, evaluate_dataset
 from cooptrack_ros.commands.common import load_models, stream_options
 from cooptrack_ros.console import Terminal, emit_json, number
@@ -35,12 +36,16 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         on_warning=terminal.say,
     )
     models = load_models(options)
+    if options.rate is not None and not options.rate > 0:
+        raise InputError(
+            f'{options.rate} Hz is no frame rate', field='--rate', remedy='give a number above 0'
+        )
     names = tuple(name.strip() for name in options.methods.split(',') if name.strip())
     with terminal.progress('evaluating') as progress:
         result = evaluate_dataset(
             dataset,
             models,
-            EvaluationOptions(names, stream_options(options), options.scenes),
+            EvaluationOptions(names, stream_options(options), options.scenes, options.rate),
             progress,
         )
     show(result, terminal)

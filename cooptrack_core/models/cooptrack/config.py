@@ -184,7 +184,7 @@ class TrackingConfig:
     record_threshold: float = 0.0
     max_age: int = 3
     carry: bool = True
-    reset_after_s: float = 0.5
+    reset_after_s: float = 0.75  # 2 Hz data jitter about 0.5 s
     max_output: int = 300
     centre_range: PerceptionRange = field(
         default_factory=lambda: PerceptionRange(-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)

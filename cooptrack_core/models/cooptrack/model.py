@@ -293,7 +293,8 @@ class CoopTrack(nn.Module):
     def continues(self, frame: FrameInputs, memory: TrackMemory) -> bool:
         """Whether a frame continues the memory: same scene, time forward, no large gap."""
         gap = frame.stamp_ns - memory.stamp_ns
-        limit = round(self.config.tracking.reset_after_s * 1e9)
+        half = self.config.quirks.resets_above_half_a_second
+        limit = round((0.5 if half else self.config.tracking.reset_after_s) * 1e9)
         return frame.scene_id == memory.scene_id and 0 <= gap <= limit
 
     def ego_motion(

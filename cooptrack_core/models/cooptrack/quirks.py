@@ -70,6 +70,8 @@ class OfficialQuirks:
     complement_drops_tracks: bool = False
 
     # Life cycle (2.13).
+    # A gap above half a second drops the memory: at 2 Hz that is nearly every frame.
+    resets_above_half_a_second: bool = False
     # Box yaw and velocity of carried tracks do not turn with the ego.
     box_heading_stays: bool = False
     # Relative poses are computed in float32 from large world coordinates.
