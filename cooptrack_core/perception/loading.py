@@ -25,7 +25,8 @@ import torch
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
-from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
+from cooptrack_core.models.inference import for_inference
 from cooptrack_core.structures import Role
 
 
@@ -40,6 +41,7 @@ class PerceptionModel:
             file does not say (single-agent models, imported checkpoints).
         path: Where it came from.
         device: Where it runs.
+        matching: How messages are associated; None as the configuration says.
     """
 
     network: CoopTrack
@@ -47,20 +49,17 @@ class PerceptionModel:
     sender_id: str | None
     path: str
     device: torch.device
+    matching: Matching | None = None
 
     def with_rule_matching(self) -> PerceptionModel:
         """Return the same weights, matching by distance instead of GBA."""
-        config = self.network.config
-        if config.cooperation is None:
+        if self.network.config.cooperation is None:
             raise InputError(
                 'these are single-agent weights, they fuse nothing',
                 path=self.path,
                 remedy='give cooperative weights',
             )
-        rule = dataclasses.replace(config.cooperation, matching='rule')
-        network = CoopTrack(dataclasses.replace(config, cooperation=rule))
-        network.load_state_dict(self.network.state_dict())
-        return dataclasses.replace(self, network=network.eval().to(self.device))
+        return dataclasses.replace(self, matching='rule')
 
     def as_dict(self) -> dict[str, Any]:
         """What a protocol prints about the model."""
@@ -110,7 +109,7 @@ def load_model(path: str | Path, device: str = 'cpu') -> PerceptionModel:
     network = checkpoint.load_weights(path)
     metadata = checkpoint.read_metadata(path)
     return PerceptionModel(
-        network.to(target),
+        for_inference(network).to(target),
         metadata['model_id'],
         metadata.get('sender_model_id'),
         str(path),

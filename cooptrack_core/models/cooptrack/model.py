@@ -83,6 +83,7 @@ class CoopTrack(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.channels_last = False  # memory layout of images, see models/inference.py
         dims = config.embed_dims
         image_size = (config.image.height, config.image.width)
         self.backbone = make_backbone(config.backbone)
@@ -134,7 +135,10 @@ class CoopTrack(nn.Module):
             motion: Ego motion since then; None for none.
         """
         batch, cameras = images.shape[:2]
-        stages = self.backbone(images.flatten(0, 1))
+        flat = images.flatten(0, 1)
+        if self.channels_last:
+            flat = flat.contiguous(memory_format=torch.channels_last)
+        stages = self.backbone(flat)
         found = self.neck(stages)
         found = [found] if isinstance(found, Tensor) else found
         levels = [torch.unflatten(level, 0, (batch, cameras)) for level in found]

@@ -1,0 +1,225 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Times of a cooperative frame per stage, beside a plain ResNet-50 as yardstick.
+
+``python -m benchmarks.forward --model r50`` runs the released architecture with seeded weights
+(times do not depend on them), ``--model tiny`` the shipped weights. The yardstick is the eager,
+unfused ResNet-50 in the layout (N, C, H, W) on the same input in the same run; ratios to it can
+be compared between machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cooptrack_core.geometry import SE3
+from cooptrack_core.models.backbones.resnet import resnet50
+from cooptrack_core.models.checkpoint import load_weights
+from cooptrack_core.models.cooptrack.config import ModelConfig, r50
+from cooptrack_core.models.cooptrack.interface import FrameInputs, RemoteInstances
+from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.inference import for_inference
+from cooptrack_core.resources import weights_path
+from cooptrack_ros.console import Terminal
+
+PARTS = (
+    'backbone',
+    'neck',
+    'bev_encoder',
+    'decoder',
+    'mdfe',
+    'reasoning',
+    'cooperation',
+    'refine',
+)
+LIMIT = 1.7  # times the yardstick, for R50 in fp32
+
+
+def median_ms(call: Callable[[], object], repeats: int) -> float:
+    """Median wall time of a call, milliseconds; the first two calls warm up."""
+    times = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:]) * 1e3
+
+
+def models(name: str) -> tuple[CoopTrack, CoopTrack]:
+    """Sender and receiver."""
+    if name == 'tiny':
+        return (
+            load_weights(weights_path('tiny_agent.safetensors')),
+            load_weights(weights_path('tiny_cooperative.safetensors')),
+        )
+    torch.manual_seed(0)
+    return CoopTrack(r50('roadside')).eval(), CoopTrack(r50('cooperative')).eval()
+
+
+def a_frame(config: ModelConfig, number: int) -> FrameInputs:
+    """A camera 1.6 m above the road that looks along +x, on a drive at 10 m/s."""
+    height, width = config.image.height, config.image.width
+    images = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(number))
+    intrinsic = np.array([[0.8 * width, 0, width / 2], [0, 0.8 * width, height / 2], [0, 0, 1]])
+    axes = np.array([[0, -1.0, 0, 0], [0, 0, -1.0, -0.2], [1.0, 0, 0, 0]])
+    matrix = np.eye(4)
+    matrix[:3] = intrinsic @ axes
+    pose = SE3.from_yaw(0.3, (float(number), 0.0, 0.0)).matrix
+    return FrameInputs(
+        images=images,
+        agent_to_image=torch.from_numpy(matrix.astype(np.float32))[None],
+        stamp_ns=number * 100_000_000,
+        scene_id='benchmark',
+        world_T_agent=pose,
+        world_T_body=pose,
+    )
+
+
+def a_message(config: ModelConfig, sender: ModelConfig, instances: int) -> RemoteInstances:
+    """Instances of a roadside unit in front of the ego."""
+    draw = torch.Generator().manual_seed(instances)
+    dims = config.embed_dims
+
+    def features() -> torch.Tensor:
+        return torch.randn(instances, dims, generator=draw)
+
+    boxes = torch.randn(instances, 10, generator=draw)
+    refs = torch.rand(instances, 3, generator=draw)
+    pose = SE3.from_yaw(2.5, (40.0, 5.0, 0.0)).matrix
+    return RemoteInstances(
+        agent_id='roadside',
+        query_feats=features(),
+        query_embeds=features(),
+        motion_feats=features(),
+        ref_pts=refs,
+        boxes=boxes,
+        range=sender.range,
+        ego_T_remote=pose,
+        age_s=0.03,
+    )
+
+
+@contextmanager
+def stopwatch(model: CoopTrack) -> Iterator[dict[str, list[float]]]:
+    """Wall time of every part at every call, ms."""
+    times: dict[str, list[float]] = {}
+    hooks = []
+    for name in PARTS:
+        part = getattr(model, name, None)
+        if not isinstance(part, nn.Module):
+            continue
+        times[name] = []
+        begun: list[float] = []
+
+        def before(*_: Any, begun: list[float] = begun) -> None:
+            begun.append(time.perf_counter())
+
+        def after(*_: Any, begun: list[float] = begun, name: str = name) -> None:
+            times[name].append((time.perf_counter() - begun.pop()) * 1e3)
+
+        hooks += [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
+    try:
+        yield times
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def frame_ms(
+    model: CoopTrack, remotes: list[RemoteInstances], frames: int
+) -> tuple[float, dict[str, float]]:
+    """Median of a streamed frame and of its parts, ms."""
+    inputs = [a_frame(model.config, k) for k in range(frames + 2)]
+    memory, totals = None, []
+    with torch.inference_mode(), stopwatch(model) as parts:
+        for each in inputs:
+            start = time.perf_counter()
+            _, memory = model(each, memory, remotes)
+            totals.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(totals[2:]), {n: statistics.median(v[2:]) for n, v in parts.items()}
+
+
+def yardstick_ms(config: ModelConfig, repeats: int) -> float:
+    """Plain eager ResNet-50 on the same input, ms."""
+    network = resnet50().eval()
+    image = torch.randn(1, 3, config.image.height, config.image.width)
+    with torch.inference_mode():
+        return median_ms(lambda: network(image), repeats)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog='python -m benchmarks.forward', description=__doc__)
+    parser.add_argument('--model', choices=('r50', 'tiny'), default='r50')
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--frames', type=int, default=12)
+    parser.add_argument('--instances', type=int, default=12, help='in the message')
+    parser.add_argument('--unprepared', action='store_true', help='without for_inference')
+    parser.add_argument('--json', type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    terminal = Terminal()
+    sender, receiver = models(options.model)
+    remotes = [a_message(receiver.config, sender.config, options.instances)]
+    if not options.unprepared:
+        receiver = for_inference(receiver)
+    del sender
+    yardstick = yardstick_ms(receiver.config, options.frames)
+    total, parts = frame_ms(receiver, remotes, options.frames)
+    again = yardstick_ms(receiver.config, options.frames)
+    yardstick = (yardstick + again) / 2  # before and after: the machine may change in between
+    rows = [[n, f'{ms:.1f}', f'{ms / yardstick:.2f}'] for n, ms in parts.items()]
+    rows.append(['whole frame', f'{total:.1f}', f'{total / yardstick:.2f}'])
+    rows.append(['yardstick: plain ResNet-50', f'{yardstick:.1f}', '1.00'])
+    terminal.table(
+        f'{options.model}, cooperative frame, {options.threads} threads',
+        ['part', 'median ms', 'x yardstick'],
+        rows,
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    terminal.say(f'peak memory of this process {peak:.2f} GB')
+    if options.model == 'r50':
+        terminal.say(f'{total / yardstick / LIMIT:.2f} x the limit of {LIMIT} x yardstick')
+    result = {
+        'model': options.model,
+        'threads': options.threads,
+        'cores': os.cpu_count(),
+        'torch': torch.__version__,
+        'frame_ms': total,
+        'parts_ms': parts,
+        'yardstick_ms': yardstick,
+        'ratio': total / yardstick,
+        'peak_gb': peak,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
