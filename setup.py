@@ -69,6 +69,8 @@ setup(
     extras_require={
         'simulator': ['trimesh>=4', 'embreex>=2.17.7'],
         'training': ['tensorboard>=2.15'],
+        'openvino': ['openvino>=2024.4'],
+        'onnxruntime': ['onnxruntime>=1.18', 'onnx>=1.16', 'onnxscript>=0.5'],
         'test': [
             'pytest>=7',
             'hypothesis>=6',

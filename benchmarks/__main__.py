@@ -110,6 +110,7 @@ def main() -> int:
     parser.add_argument('--json', help='also write the numbers here')
     options = parser.parse_args()
     options.device = 'cpu'
+    options.backend, options.precision, options.exported = 'torch', 'fp32', None
     terminal = Terminal()
     models = load_models(options)
     result: dict[str, Any] = {'threads': options.threads, 'cores': os.cpu_count()}

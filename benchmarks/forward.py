@@ -39,6 +39,7 @@ from torch import nn
 
 from cooptrack_core.geometry import SE3
 from cooptrack_core.models.backbones.resnet import resnet50
+from cooptrack_core.models.backends import ImageNetwork, image_network
 from cooptrack_core.models.checkpoint import load_weights
 from cooptrack_core.models.cooptrack.config import ModelConfig, r50
 from cooptrack_core.models.cooptrack.interface import FrameInputs, RemoteInstances
@@ -150,6 +151,16 @@ def stopwatch(model: CoopTrack) -> Iterator[dict[str, list[float]]]:
             hook.remove()
 
 
+def _timed(network: ImageNetwork, times: list[float]) -> ImageNetwork:
+    def run(images: torch.Tensor) -> list[torch.Tensor]:
+        start = time.perf_counter()
+        maps = network(images)
+        times.append((time.perf_counter() - start) * 1e3)
+        return maps
+
+    return run
+
+
 def frame_ms(
     model: CoopTrack, remotes: list[RemoteInstances], frames: int
 ) -> tuple[float, dict[str, float]]:
@@ -157,11 +168,16 @@ def frame_ms(
     inputs = [a_frame(model.config, k) for k in range(frames + 2)]
     memory, totals = None, []
     with torch.inference_mode(), stopwatch(model) as parts:
+        network = model.image_network
+        if network is not None:
+            model.image_network = _timed(network, parts.setdefault('other engine', []))
         for each in inputs:
             start = time.perf_counter()
             _, memory = model(each, memory, remotes)
             totals.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(totals[2:]), {n: statistics.median(v[2:]) for n, v in parts.items()}
+        model.image_network = network
+    medians = {name: statistics.median(v[2:]) for name, v in parts.items() if v}
+    return statistics.median(totals[2:]), medians
 
 
 def yardstick_ms(config: ModelConfig, repeats: int) -> float:
@@ -180,24 +196,34 @@ def main() -> int:
     parser.add_argument('--frames', type=int, default=12)
     parser.add_argument('--instances', type=int, default=12, help='in the message')
     parser.add_argument('--unprepared', action='store_true', help='without for_inference')
+    parser.add_argument('--backend', choices=('torch', 'openvino', 'onnxruntime'), default='torch')
+    parser.add_argument('--precision', choices=('fp32', 'bf16'), default='fp32')
     parser.add_argument('--json', type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     terminal = Terminal()
     sender, receiver = models(options.model)
     remotes = [a_message(receiver.config, sender.config, options.instances)]
+    plain = receiver
     if not options.unprepared:
         receiver = for_inference(receiver)
-    del sender
+    if options.backend != 'torch':
+        receiver.image_network = image_network(
+            plain, 'benchmark', options.backend, options.precision
+        )
+    del sender, plain
     yardstick = yardstick_ms(receiver.config, options.frames)
-    total, parts = frame_ms(receiver, remotes, options.frames)
+    mixed = torch.autocast('cpu', torch.bfloat16, enabled=options.precision == 'bf16')
+    with mixed:
+        total, parts = frame_ms(receiver, remotes, options.frames)
     again = yardstick_ms(receiver.config, options.frames)
     yardstick = (yardstick + again) / 2  # before and after: the machine may change in between
     rows = [[n, f'{ms:.1f}', f'{ms / yardstick:.2f}'] for n, ms in parts.items()]
     rows.append(['whole frame', f'{total:.1f}', f'{total / yardstick:.2f}'])
     rows.append(['yardstick: plain ResNet-50', f'{yardstick:.1f}', '1.00'])
     terminal.table(
-        f'{options.model}, cooperative frame, {options.threads} threads',
+        f'{options.model}, cooperative frame, {options.threads} threads, {options.backend} '
+        f'{options.precision}',
         ['part', 'median ms', 'x yardstick'],
         rows,
     )
@@ -208,6 +234,8 @@ def main() -> int:
     result = {
         'model': options.model,
         'threads': options.threads,
+        'backend': options.backend,
+        'precision': options.precision,
         'cores': os.cpu_count(),
         'torch': torch.__version__,
         'frame_ms': total,

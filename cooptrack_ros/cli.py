@@ -56,7 +56,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for add in (_simulate, _train, _halve, _import, _evaluate, _run, _bag, _demo, _doctor):
+    for add in (
+        _simulate,
+        _train,
+        _halve,
+        _import,
+        _export,
+        _evaluate,
+        _run,
+        _bag,
+        _demo,
+        _doctor,
+    ):
         add(commands)
     return parser
 
@@ -96,6 +107,21 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
         help='cooperative weights (default: the shipped tiny)',
     )
     group.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
+    group.add_argument(
+        '--backend',
+        choices=('torch', 'openvino', 'onnxruntime'),
+        default='torch',
+        help='what runs backbone and neck (the others are extras of the package)',
+    )
+    group.add_argument(
+        '--precision',
+        choices=('fp32', 'bf16'),
+        default='fp32',
+        help='bf16 is faster where the CPU multiplies it natively (avx512_bf16, amx)',
+    )
+    group.add_argument(
+        '--exported', type=Path, metavar='DIR', help='files of "cooptrack export" for the backend'
+    )
     group.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
     link = parser.add_argument_group('V2X link')
     link.add_argument(
@@ -240,6 +266,24 @@ def _do_import(options: argparse.Namespace, terminal: Terminal) -> int:
     from cooptrack_ros.commands import import_checkpoint
 
     return import_checkpoint.run(options, terminal)
+
+
+def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, 'export', 'write backbone and neck of weights for another engine')
+    parser.add_argument(
+        'weights', metavar='WEIGHTS', type=Path, nargs='+', help='files of this package'
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='DIR', help='for --exported'
+    )
+    parser.add_argument('--backend', choices=('openvino', 'onnxruntime'), default='openvino')
+    parser.set_defaults(function=_do_export)
+
+
+def _do_export(options: argparse.Namespace, terminal: Terminal) -> int:
+    from cooptrack_ros.commands import export
+
+    return export.run(options, terminal)
 
 
 def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

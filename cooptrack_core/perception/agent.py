@@ -86,7 +86,8 @@ class AgentPerception:
             raise ValueError(f'a frame of {frame.agent_id} was given to {self.agent_id}')
         network = self.model.network
         inputs = prepare_frame(frame, network.config, self.model.device)
-        outputs, self._memory = network(inputs, self._memory)
+        with self.model.autocast():
+            outputs, self._memory = network(inputs, self._memory)
         message = self._message(frame, outputs)
         self.sequence += 1
         return AgentResult(

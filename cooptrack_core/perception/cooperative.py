@@ -101,7 +101,8 @@ class CooperativePerception:
         inputs = prepare_frame(frame, network.config, self.model.device)
         ordered = sorted(messages, key=lambda m: m.agent_id)
         remotes = [to_remote(m, frame, self.model.device) for m in ordered]
-        outputs, self._memory = network(inputs, self._memory, remotes, self.model.matching)
+        with self.model.autocast():
+            outputs, self._memory = network(inputs, self._memory, remotes, self.model.matching)
         return CooperativeResult(
             to_tracks(frame, outputs, outputs.output),
             to_tracks(frame, outputs, best_rows(outputs, network.config.tracking.max_output)),

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
+from cooptrack_core.models.backends import Backend, Precision, image_network
 from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
 from cooptrack_core.models.inference import for_inference
 from cooptrack_core.structures import Role
@@ -42,6 +44,8 @@ class PerceptionModel:
         path: Where it came from.
         device: Where it runs.
         matching: How messages are associated; None as the configuration says.
+        backend: What runs backbone and neck.
+        precision: Of the network; geometry always has full precision.
     """
 
     network: CoopTrack
@@ -50,6 +54,14 @@ class PerceptionModel:
     path: str
     device: torch.device
     matching: Matching | None = None
+    backend: Backend = 'torch'
+    precision: Precision = 'fp32'
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Context in which the network runs."""
+        if self.precision == 'fp32':
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def with_rule_matching(self) -> PerceptionModel:
         """Return the same weights, matching by distance instead of GBA."""
@@ -67,6 +79,8 @@ class PerceptionModel:
             'name': self.network.config.name,
             'model_id': self.model_id,
             'file': Path(self.path).name,
+            'backend': self.backend,
+            'precision': self.precision,
             'parameters': sum(p.numel() for p in self.network.parameters()),
         }
 
@@ -98,22 +112,47 @@ class ModelSet:
         }
 
 
-def load_model(path: str | Path, device: str = 'cpu') -> PerceptionModel:
+def load_model(
+    path: str | Path,
+    device: str = 'cpu',
+    *,
+    backend: Backend = 'torch',
+    precision: Precision = 'fp32',
+    exported: str | Path | None = None,
+) -> PerceptionModel:
     """Load our own weights file for streaming.
 
+    Args:
+        path: The weights.
+        device: Where they run.
+        backend: What runs backbone and neck; others than torch run on the CPU.
+        precision: ``bf16`` is faster on CPUs and GPUs that multiply it natively.
+        exported: File of ``cooptrack export`` for that backend; None converts the weights now.
+
     Raises:
-        InputError: The file is missing, damaged or of another configuration, or the device is
-            not there.
+        InputError: The file is missing, damaged or of another configuration, the device is not
+            there, or the backend cannot be used.
     """
     target = find_device(device)
     network = checkpoint.load_weights(path)
     metadata = checkpoint.read_metadata(path)
+    ready = for_inference(network)
+    if backend != 'torch':
+        if target.type != 'cpu':
+            raise InputError(
+                f'{backend} runs on the CPU', field='--backend', remedy='use --device cpu'
+            )
+        ready.image_network = image_network(
+            network, metadata['model_id'], backend, precision, exported
+        )
     return PerceptionModel(
-        for_inference(network).to(target),
+        ready.to(target),
         metadata['model_id'],
         metadata.get('sender_model_id'),
         str(path),
         target,
+        backend=backend,
+        precision=precision,
     )
 
 

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from pathlib import Path
 
 import torch
 
 from cooptrack_core import resources
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.errors import InputError
-from cooptrack_core.perception import ModelSet, StreamOptions, load_model
+from cooptrack_core.models.backends import ENDINGS
+from cooptrack_core.perception import ModelSet, PerceptionModel, StreamOptions, load_model
 
 AGENT_WEIGHTS = 'tiny_agent.safetensors'
 COOPERATIVE_WEIGHTS = 'tiny_cooperative.safetensors'
@@ -39,10 +41,29 @@ def load_models(options: argparse.Namespace) -> ModelSet:
     torch.set_num_threads(options.threads)
     agent = options.agent_weights or resources.weights_path(AGENT_WEIGHTS)
     cooperative = options.cooperative_weights or resources.weights_path(COOPERATIVE_WEIGHTS)
-    vehicle = roadside = load_model(agent, options.device)
+
+    def load(path: str | Path) -> PerceptionModel:
+        exported = None
+        if options.exported is not None:
+            exported = options.exported / Path(path).with_suffix(ENDINGS[options.backend]).name
+        return load_model(
+            path,
+            options.device,
+            backend=options.backend,
+            precision=options.precision,
+            exported=exported,
+        )
+
+    if options.exported is not None and options.backend == 'torch':
+        raise InputError(
+            'torch uses no exported files',
+            field='--exported',
+            remedy='say --backend openvino or --backend onnxruntime',
+        )
+    vehicle = roadside = load(agent)
     if options.roadside_weights:
-        roadside = load_model(options.roadside_weights, options.device)
-    return ModelSet(vehicle, roadside, load_model(cooperative, options.device))
+        roadside = load(options.roadside_weights)
+    return ModelSet(vehicle, roadside, load(cooperative))
 
 
 def stream_options(options: argparse.Namespace) -> StreamOptions:

@@ -147,6 +147,12 @@ class QuerySet:
         """Return a copy with some fields exchanged."""
         return dataclasses.replace(self, **changes)
 
+    def in_full_precision(self) -> QuerySet:
+        """Return float32 in place of the types that mixed precision leaves."""
+        half = (torch.bfloat16, torch.float16)
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return self.replace(**{n: v.float() for n, v in fields.items() if v.dtype in half})
+
     def detach(self) -> QuerySet:
         """Cut the graph, as the streaming training does between frames."""
         return QuerySet(*(getattr(self, f.name).detach() for f in dataclasses.fields(self)))

@@ -22,7 +22,7 @@ box; the life cycle decides which queries are tracks. Source: reference section 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -84,6 +84,8 @@ class CoopTrack(nn.Module):
         super().__init__()
         self.config = config
         self.channels_last = False  # memory layout of images, see models/inference.py
+        # Backbone and neck in another engine, see models/backends.py.
+        self.image_network: Callable[[Tensor], list[Tensor]] | None = None
         dims = config.embed_dims
         image_size = (config.image.height, config.image.width)
         self.backbone = make_backbone(config.backbone)
@@ -135,16 +137,21 @@ class CoopTrack(nn.Module):
             motion: Ego motion since then; None for none.
         """
         batch, cameras = images.shape[:2]
-        flat = images.flatten(0, 1)
-        if self.channels_last:
-            flat = flat.contiguous(memory_format=torch.channels_last)
-        stages = self.backbone(flat)
-        found = self.neck(stages)
-        found = [found] if isinstance(found, Tensor) else found
-        levels = [torch.unflatten(level, 0, (batch, cameras)) for level in found]
+        last, maps = self._image_maps(images.flatten(0, 1))
+        levels = [torch.unflatten(level, 0, (batch, cameras)) for level in maps]
         motion = motion or EgoMotion.none(batch, levels[0])
         bev = self.bev_encoder(levels, agent_to_image, previous, motion)
-        return DenseFeatures(torch.unflatten(stages[-1], 0, (batch, cameras)), levels[0], bev)
+        return DenseFeatures(torch.unflatten(last, 0, (batch, cameras)), levels[0], bev)
+
+    def _image_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Last stage of the backbone and maps of the neck for (n, 3, H, W)."""
+        if self.image_network is not None and len(images):
+            return images.new_zeros(len(images), 0), self.image_network(images)
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        stages = self.backbone(images)
+        maps = self.neck(stages)
+        return stages[-1], [maps] if isinstance(maps, Tensor) else maps
 
     def decode(
         self,
@@ -257,7 +264,7 @@ class CoopTrack(nn.Module):
             queries = self.refine(queries)
         nothing = torch.zeros(len(queries), dtype=torch.bool, device=like.device)
         return FrameOutputs(
-            queries=self._recorded(queries, start),
+            queries=self._recorded(queries, start).in_full_precision(),
             output=nothing,
             live=nothing,
             decoder_rows=rows,

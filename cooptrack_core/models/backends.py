@@ -1,0 +1,250 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Backbone and neck in other engines: OpenVINO and ONNX Runtime.
+
+They are the static part of a frame, and most of the arithmetic of the larger models; everything
+behind them depends on tracks and messages and stays in torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.errors import InputError
+from cooptrack_core.files import write_bytes_atomically
+from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.inference import for_inference
+
+Backend = Literal['torch', 'openvino', 'onnxruntime']
+Precision = Literal['fp32', 'bf16']
+# (n, 3, H, W) normalised images to the maps (n, D, h, w) of the neck, finest first.
+ImageNetwork = Callable[[Tensor], list[Tensor]]
+
+ENDINGS: dict[Backend, str] = {'openvino': '.xml', 'onnxruntime': '.onnx'}
+_ID = 'cooptrack_model_id'
+_PRECISION_HINT = {'fp32': 'f32', 'bf16': 'bf16'}
+
+
+class _Images(nn.Module):
+    """Backbone and neck alone, as the engines take them."""
+
+    def __init__(self, model: CoopTrack) -> None:
+        super().__init__()
+        ready = for_inference(model)
+        self.backbone, self.neck = ready.backbone, ready.neck
+        self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """One image to its maps."""
+        maps = self.neck(self.backbone(images))
+        return (maps,) if isinstance(maps, Tensor) else tuple(maps)
+
+
+def export(model: CoopTrack, model_id: str, backend: Backend, path: str | Path) -> None:
+    """Write backbone and neck of a model for an engine, the model id inside.
+
+    Args:
+        model: On the CPU.
+        model_id: Of its weights file.
+        backend: ``openvino`` (a .xml and a .bin file) or ``onnxruntime`` (.onnx).
+        path: Target, with the ending of the backend.
+
+    Raises:
+        InputError: The engine is not installed, the ending is another, or it cannot be written.
+    """
+    path = Path(path)
+    ending = ENDINGS.get(backend)
+    if ending is None or path.suffix != ending:
+        raise InputError(
+            f'{backend} files end in {ending}' if ending else f'{backend} needs no export',
+            path=path,
+            remedy=f'choose one of {sorted(ENDINGS)} and its ending',
+        )
+    size = (1, 3, model.config.image.height, model.config.image.width)
+    with tempfile.TemporaryDirectory() as directory:
+        draft = Path(directory) / path.name
+        if backend == 'openvino':
+            _import(backend).save_model(_openvino(model, model_id), draft, compress_to_fp16=False)
+        else:
+            onnx = _import(backend, 'onnx')
+            _import(backend, 'onnxscript')
+            torch.onnx.export(
+                _Images(model).eval(), (torch.zeros(size),), str(draft), dynamo=True,
+                external_data=False, verbose=False,
+            )  # fmt: skip
+            content = onnx.load(draft)
+            onnx.helper.set_model_props(content, {_ID: model_id})
+            onnx.save(content, draft)
+        # The file that names the others comes last.
+        for part in sorted(Path(directory).iterdir(), key=lambda p: p.name == path.name):
+            write_bytes_atomically(path.with_name(part.name), part.read_bytes())
+
+
+def image_network(
+    model: CoopTrack,
+    model_id: str,
+    backend: Backend,
+    precision: Precision = 'fp32',
+    exported: str | Path | None = None,
+) -> ImageNetwork:
+    """Backbone and neck of a model in an engine.
+
+    Args:
+        model: On the CPU.
+        model_id: Of its weights file.
+        backend: ``openvino`` or ``onnxruntime``.
+        precision: ``bf16`` needs OpenVINO.
+        exported: File of ``export``; None converts the model now, which takes seconds.
+
+    Raises:
+        InputError: The engine is not installed, the file is of another model or unusable, or the
+            engine has no such precision.
+    """
+    if backend == 'onnxruntime' and precision != 'fp32':
+        raise InputError(
+            f'ONNX Runtime does not compute in {precision} on CPUs',
+            field='--precision',
+            remedy='use --backend openvino or torch, or --precision fp32',
+        )
+    if exported is not None and not Path(exported).is_file():
+        raise InputError(
+            'there is no such file', path=exported, remedy='make it with "cooptrack export"'
+        )
+    threads = torch.get_num_threads()
+    if backend == 'openvino':
+        return _openvino_network(model, model_id, precision, exported, threads)
+    return _onnx_network(model, model_id, exported, threads)
+
+
+def _import(backend: Backend, module: str | None = None) -> Any:
+    """Import an engine.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    name = module or backend
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f'{name} is not installed',
+            field='--backend',
+            remedy=f'pip install "cooptrack_ros[{backend}]"',
+        ) from error
+
+
+def _check_id(found: str, wanted: str, path: str | Path) -> None:
+    if found != wanted:
+        raise InputError(
+            f'the exported network belongs to model {found or "unknown"}, not to {wanted}',
+            path=path,
+            field=_ID,
+            remedy='export it again from these weights',
+        )
+
+
+def _openvino(model: CoopTrack, model_id: str) -> Any:
+    engine = _import('openvino')
+    size = (1, 3, model.config.image.height, model.config.image.width)
+    with torch.no_grad():
+        network = engine.convert_model(
+            _Images(model).eval(), example_input=torch.zeros(size), input=[size]
+        )
+    network.set_rt_info(model_id, [_ID])
+    return network
+
+
+def _openvino_network(
+    model: CoopTrack,
+    model_id: str,
+    precision: Precision,
+    exported: str | Path | None,
+    threads: int,
+) -> ImageNetwork:
+    engine = _import('openvino')
+    core = engine.Core()
+    if exported is None:
+        network = _openvino(model, model_id)
+    else:
+        try:
+            network = core.read_model(exported)
+        except RuntimeError as error:
+            raise InputError(
+                f'this is no network of OpenVINO ({error})',
+                path=exported,
+                remedy='export it again',
+            ) from error
+        known = network.has_rt_info([_ID])
+        _check_id(network.get_rt_info([_ID]).astype(str) if known else '', model_id, exported)
+    hints = {
+        'INFERENCE_PRECISION_HINT': _PRECISION_HINT[precision],
+        'INFERENCE_NUM_THREADS': threads,
+        'PERFORMANCE_HINT': 'LATENCY',
+    }
+    request = core.compile_model(network, 'CPU', hints).create_infer_request()
+
+    def run(image: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+        return [np.array(value) for value in request.infer([image]).values()]
+
+    return _one_by_one(run)
+
+
+def _onnx_network(
+    model: CoopTrack, model_id: str, exported: str | Path | None, threads: int
+) -> ImageNetwork:
+    engine = _import('onnxruntime')
+    if exported is None:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / 'model.onnx'
+            export(model, model_id, 'onnxruntime', path)
+            return _onnx_network(model, model_id, path, threads)
+    options = engine.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = engine.InferenceSession(
+            os.fspath(exported), options, providers=['CPUExecutionProvider']
+        )
+    except Exception as error:  # the engine's exceptions have no common base of their own
+        raise InputError(
+            f'this is no network of ONNX ({error})', path=exported, remedy='export it again'
+        ) from error
+    _check_id(session.get_modelmeta().custom_metadata_map.get(_ID, ''), model_id, exported)
+    name = session.get_inputs()[0].name
+
+    def run(image: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+        return cast('list[np.ndarray[Any, Any]]', session.run(None, {name: image}))
+
+    return _one_by_one(run)
+
+
+def _one_by_one(
+    run: Callable[[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]],
+) -> ImageNetwork:
+    """The engines get one image at a time: agents have one camera, and sizes stay fixed."""
+
+    def network(images: Tensor) -> list[Tensor]:
+        each = [run(image[None].numpy()) for image in images.float().cpu().contiguous()]
+        return [torch.from_numpy(np.concatenate(level)) for level in zip(*each, strict=True)]
+
+    return network

@@ -1,0 +1,37 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""``cooptrack export``: the static part of models for other engines."""
+
+from __future__ import annotations
+
+import argparse
+
+from cooptrack_core.models.backends import ENDINGS, export
+from cooptrack_core.models.checkpoint import load_weights, read_metadata
+from cooptrack_ros.console import Terminal, emit_json
+
+
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Write one file per weights file, under its name."""
+    written = {}
+    options.output.mkdir(parents=True, exist_ok=True)
+    for source in options.weights:
+        target = options.output / source.with_suffix(ENDINGS[options.backend]).name
+        identity = read_metadata(source).get('model_id', '')
+        export(load_weights(source), identity, options.backend, target)
+        written[str(target)] = identity
+        terminal.say(f'{target}: backbone and neck of model {identity}')
+    emit_json({'written': written}, options.json)
+    return 0

@@ -1,0 +1,103 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import config, frame, model
+
+from cooptrack_core.errors import InputError
+from cooptrack_core.models import backends
+from cooptrack_core.models.checkpoint import save_weights
+from cooptrack_core.models.cooptrack.config import BackboneConfig
+from cooptrack_core.perception import AgentPerception, load_model
+
+ENGINES = [
+    pytest.param(name, marks=pytest.mark.skipif(
+        importlib.util.find_spec(name) is None, reason=f'{name} is not installed'))
+    for name in ('openvino', 'onnxruntime')
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('backend', ENGINES)
+def test_an_engine_gives_the_maps_of_torch(backend: backends.Backend, tmp_path: Path):
+    network = model()
+    images = frame().images
+    with torch.inference_mode():
+        own = network.neck(network.backbone(images))
+    path = tmp_path / f'agent{backends.ENDINGS[backend]}'
+    backends.export(network, 'abc', backend, path)
+    for exported in (path, None):
+        (found,) = backends.image_network(network, 'abc', backend, exported=exported)(images)
+        torch.testing.assert_close(found, own, atol=1e-4, rtol=1e-4)
+    with pytest.raises(InputError, match='belongs to model abc, not to xyz'):
+        backends.image_network(network, 'xyz', backend, exported=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match='export it again'):
+        backends.image_network(network, 'abc', backend, exported=path)
+    with pytest.raises(InputError, match='cooptrack export'):
+        backends.image_network(network, 'abc', backend, exported=tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize('backend', ENGINES)
+def test_several_levels_come_finest_first(backend: backends.Backend):
+    network = model(config(backbone=BackboneConfig('convnext_small')))
+    with torch.inference_mode():
+        own = network.neck(network.backbone(frame().images))
+        found = backends.image_network(network, 'abc', backend)(frame().images)
+    for a, b in zip(own, found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+def test_a_backend_that_is_missing_or_cannot_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(InputError, match='does not compute in bf16'):
+        backends.image_network(model(), 'abc', 'onnxruntime', 'bf16')
+    with pytest.raises(InputError, match=r'end in \.xml'):
+        backends.export(model(), 'abc', 'openvino', tmp_path / 'x.onnx')
+
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(backends.importlib, 'import_module', absent)
+    with pytest.raises(InputError, match=r'cooptrack_ros\[openvino\]'):
+        backends.image_network(model(), 'abc', 'openvino')
+    path = tmp_path / 'agent.safetensors'
+    save_weights(model(), path)
+    with pytest.raises(InputError, match='not installed'):
+        load_model(path, backend='openvino')
+
+
+def test_bfloat16_gives_nearly_the_same_objects_in_full_precision_arrays(tmp_path: Path):
+    from small_models import camera_frame, save_pair
+
+    agent, _ = save_pair(tmp_path)
+    results = [
+        AgentPerception(load_model(agent, precision=p), 'roadside', 1).process(
+            camera_frame('roadside', 0)
+        )
+        for p in ('fp32', 'bf16')
+    ]
+    assert results[1].message.query_features.dtype == np.float32
+    first, second = (r.detections for r in results)
+    nearest = np.linalg.norm(
+        first.boxes.centers[:5, None, :2] - second.boxes.centers[None, :, :2], axis=-1
+    ).min(1)
+    assert (nearest < 0.5).all()
