@@ -27,6 +27,9 @@ import json
 import os
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +61,10 @@ PARTS = (
     'cooperation',
     'refine',
 )
+COMBINATIONS = (
+    ('torch', 'fp32'), ('torch', 'bf16'), ('openvino', 'fp32'), ('openvino', 'bf16'),
+    ('onnxruntime', 'fp32'),
+)  # fmt: skip
 LIMIT = 1.7  # times the yardstick, for R50 in fp32
 
 
@@ -188,6 +195,34 @@ def yardstick_ms(config: ModelConfig, repeats: int) -> float:
         return median_ms(lambda: network(image), repeats)
 
 
+def table(options: argparse.Namespace) -> str:
+    """Markdown table of one model in every backend, each in a process of its own."""
+    rows = []
+    for backend, precision in COMBINATIONS:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / 'result.json'
+            command = [
+                sys.executable, '-m', 'benchmarks.forward', '--model', options.model,
+                '--threads', str(options.threads), '--frames', str(options.frames),
+                '--instances', str(options.instances), '--backend', backend,
+                '--precision', precision, '--json', str(path),
+            ]  # fmt: skip
+            if subprocess.run(command, check=False).returncode == 0:
+                rows.append(json.loads(path.read_text(encoding='utf-8')))
+    own = next(r['frame_ms'] for r in rows if (r['backend'], r['precision']) == COMBINATIONS[0])
+    names = [n for n in ('backbone', 'neck', 'other engine', *PARTS[2:]) if any(
+        n in r['parts_ms'] for r in rows)]  # fmt: skip
+    header = ['backend', *names, 'frame ms', 'x yardstick', 'x torch fp32', 'peak GB']
+    lines = [header, ['---'] * len(header)]
+    for row in rows:
+        parts = [f'{row["parts_ms"][n]:.0f}' if n in row['parts_ms'] else '' for n in names]
+        lines.append(
+            [f'{row["backend"]} {row["precision"]}', *parts, f'{row["frame_ms"]:.0f}',
+             f'{row["ratio"]:.2f}', f'{row["frame_ms"] / own:.2f}', f'{row["peak_gb"]:.2f}']
+        )  # fmt: skip
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog='python -m benchmarks.forward', description=__doc__)
@@ -199,7 +234,11 @@ def main() -> int:
     parser.add_argument('--backend', choices=('torch', 'openvino', 'onnxruntime'), default='torch')
     parser.add_argument('--precision', choices=('fp32', 'bf16'), default='fp32')
     parser.add_argument('--json', type=Path)
+    parser.add_argument('--table', action='store_true', help='all backends, as Markdown')
     options = parser.parse_args()
+    if options.table:
+        print(table(options))
+        return 0
     torch.set_num_threads(options.threads)
     terminal = Terminal()
     sender, receiver = models(options.model)
