@@ -50,6 +50,8 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	@$(PY) -m benchmarks
+	@$(PY) -m benchmarks.forward --model tiny
+	@$(PY) -m benchmarks.forward --model r50
 
 peers: $(STAMP)
 	@benchmarks/peers/run.sh $(PY)
