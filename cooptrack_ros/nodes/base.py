@@ -19,13 +19,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 
 from cooptrack_core import __version__, resources
 from cooptrack_core.errors import InputError
+from cooptrack_core.models.backends import Backend, Precision
 from cooptrack_core.perception import PerceptionModel, load_model
 from cooptrack_core.structures import AgentFrame
 from cooptrack_ros import _compat
@@ -79,7 +80,12 @@ class Perceiver:
         self.report = _compat.Reporter(node)
         self._node, self._p = node, parameters
         path = parameters.weights or resources.weights_path(shipped_weights)
-        self.model: PerceptionModel = load_model(path, parameters.device)
+        self.model: PerceptionModel = load_model(
+            path,
+            parameters.device,
+            backend=cast(Backend, parameters.backend),
+            precision=cast(Precision, parameters.precision),
+        )
         self._perceive, self._on_jump, self._health = perceive, on_jump, health
         self._rates = PerSecond()
         self.worker: Worker[Group] = Worker(self._work, forget, self._failed)

@@ -83,6 +83,16 @@ class SensorParameters:
     )
     weights: str = parameter('', 'weights file; empty = the shipped ones')
     device: str = parameter('cpu', 'where the network runs: cpu, cuda or cuda:0')
+    backend: str = parameter(
+        'torch',
+        'what runs backbone and neck',
+        choices=('torch', 'openvino', 'onnxruntime'),
+    )
+    precision: str = parameter(
+        'fp32',
+        'number format of the network; bf16 is faster where the processor multiplies it',
+        choices=('fp32', 'bf16'),
+    )
     threads: int = parameter(1, 'threads of the network on the CPU', low=1, high=256)
     v2x_reliability: str = parameter(
         'best_effort',
