@@ -245,7 +245,7 @@ def main() -> int:
     remotes = [a_message(receiver.config, sender.config, options.instances)]
     plain = receiver
     if not options.unprepared:
-        receiver = for_inference(receiver)
+        receiver = for_inference(receiver, options.precision)
     if options.backend != 'torch':
         receiver.image_network = image_network(
             plain, 'benchmark', options.backend, options.precision

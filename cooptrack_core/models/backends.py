@@ -34,10 +34,9 @@ from torch import Tensor, nn
 from cooptrack_core.errors import InputError
 from cooptrack_core.files import write_bytes_atomically
 from cooptrack_core.models.cooptrack.model import CoopTrack
-from cooptrack_core.models.inference import for_inference
+from cooptrack_core.models.inference import Precision, for_inference
 
 Backend = Literal['torch', 'openvino', 'onnxruntime']
-Precision = Literal['fp32', 'bf16']
 # (n, 3, H, W) normalised images to the maps (n, D, h, w) of the neck, finest first.
 ImageNetwork = Callable[[Tensor], list[Tensor]]
 

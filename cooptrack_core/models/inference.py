@@ -17,18 +17,21 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cooptrack_core.models.attention.multihead import MultiheadAttention
 from cooptrack_core.models.cooptrack.model import CoopTrack
 
+Precision = Literal['fp32', 'bf16']
 # Who comes before a norm: torchvision's naming, in blocks and in the stem.
 _PAIRS = (('conv1', 'bn1'), ('conv2', 'bn2'), ('conv3', 'bn3'))
 
 
-def for_inference(model: CoopTrack) -> CoopTrack:
+def for_inference(model: CoopTrack, precision: Precision = 'fp32') -> CoopTrack:
     """Copy of a model with batch norms folded into their convolutions, channels last.
 
     Outputs differ by rounding only. The copy cannot be trained, and its state dict is another
@@ -36,6 +39,8 @@ def for_inference(model: CoopTrack) -> CoopTrack:
 
     Args:
         model: Any; it is left as it is.
+        precision: ``bf16`` keeps the large weights in bfloat16, so that autocast, without which
+            such a copy does not run, need not round them for every frame.
     """
     ready = copy.deepcopy(model).eval()
     ready.requires_grad_(False)
@@ -47,7 +52,22 @@ def for_inference(model: CoopTrack) -> CoopTrack:
     for part in (ready.backbone, ready.neck):
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ready.channels_last = True
+    if precision == 'bf16':
+        for name in ('backbone', 'neck', 'bev_encoder', 'decoder', 'reasoning'):
+            part = getattr(ready, name)
+            if part is not None:
+                _round(part)
     return ready
+
+
+def _round(part: nn.Module) -> None:
+    """Keep the weights of what multiplies matrices in bfloat16; norms and embeddings stay."""
+    for module in part.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            module.to(torch.bfloat16)
+        elif isinstance(module, MultiheadAttention):
+            for weight in (module.in_proj_weight, module.in_proj_bias):
+                weight.data = weight.data.to(torch.bfloat16)
 
 
 def _fold(parent: nn.Module, conv_name: str, norm_name: str) -> None:

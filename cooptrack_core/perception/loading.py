@@ -26,9 +26,9 @@ import torch
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
-from cooptrack_core.models.backends import Backend, Precision, image_network
+from cooptrack_core.models.backends import Backend, image_network
 from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
-from cooptrack_core.models.inference import for_inference
+from cooptrack_core.models.inference import Precision, for_inference
 from cooptrack_core.structures import Role
 
 
@@ -136,7 +136,7 @@ def load_model(
     target = find_device(device)
     network = checkpoint.load_weights(path)
     metadata = checkpoint.read_metadata(path)
-    ready = for_inference(network)
+    ready = for_inference(network, precision)
     if backend != 'torch':
         if target.type != 'cpu':
             raise InputError(

@@ -26,7 +26,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from cooptrack_core import __version__, resources
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.backends import Backend, Precision
+from cooptrack_core.models.backends import Backend
+from cooptrack_core.models.inference import Precision
 from cooptrack_core.perception import PerceptionModel, load_model
 from cooptrack_core.structures import AgentFrame
 from cooptrack_ros import _compat

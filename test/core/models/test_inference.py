@@ -66,6 +66,23 @@ def test_the_ready_model_gives_the_same_frames(kind: str):
     assert all(torch.equal(before[k], after[k]) for k in before), 'the original stays as it is'
 
 
+@pytest.mark.parametrize('encoder', ['bevformer', 'lift'])
+def test_bfloat16_stays_near_and_rounds_no_reference_point(encoder: str):
+    network = lived_in(model(config(encoder)))  # type: ignore[arg-type]
+    ready = for_inference(network, 'bf16')
+    assert ready.learnt.refs.weight.dtype == torch.float32
+    assert ready.decoder.layers[0].ffn.expand.weight.dtype == torch.bfloat16
+    with torch.inference_mode():
+        exact, _ = network(frame(), None, [remote(3)])
+        with torch.autocast('cpu', torch.bfloat16):
+            near, memory = ready(frame(), None, [remote(3)])
+            ready(frame(1), memory, [remote(2, 1)])
+    for name in ('boxes', 'logits', 'refs'):
+        a, b = getattr(exact.queries, name), getattr(near.queries, name)
+        assert b.dtype == torch.float32
+        assert (a - b).abs().median() < 0.02 * (a.max() - a.min()), name
+
+
 def test_deformable_convolutions_keep_their_norm():
     backbone = ResNet(Bottleneck, (8, 8, 8, 8), (1, 1, 1, 1), 8, True, deformable=(4,))
     network = model()
