@@ -38,6 +38,7 @@ from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, load_h
 from cooptrack_core.training.checkpoints import fingerprint
 from cooptrack_core.training.data import TrainingData
 from cooptrack_core.training.detection import DetectionStage
+from cooptrack_core.training.grow import can_grow, grow
 from cooptrack_core.training.options import (
     Progress,
     Recipe,
@@ -194,10 +195,16 @@ def start_streaming(model: CoopTrack) -> None:
 def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:
     """Copy the weights of an earlier stage; only cooperation may be missing in it.
 
+    Weights of a smaller BEV map with fewer queries are grown (``grow.py``).
+
     Raises:
         InputError: The weights belong to another configuration.
     """
     wanted, found = model.config, earlier.config
+    state = earlier.state_dict()
+    if found != wanted and can_grow(found, wanted):
+        state = grow(state, found, wanted)
+        found = replace(found, bev=wanted.bev, decoder=wanted.decoder)
     for name in ('image', 'range', 'bev', 'backbone', 'decoder', 'embed_dims', 'classes'):
         if getattr(wanted, name) != getattr(found, name):
             raise InputError(
@@ -208,7 +215,7 @@ def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:
                 remedy='choose weights of an earlier stage of the same recipe',
             )
     own = model.state_dict()
-    for name, value in earlier.state_dict().items():
+    for name, value in state.items():
         if name in own and own[name].shape == value.shape:
             own[name] = value
     model.load_state_dict(own)
