@@ -229,6 +229,18 @@ def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '-o', '--output', type=Path, required=True, metavar='DIR', help='where the files go'
     )
+    parser.add_argument(
+        '--agent-threshold',
+        type=float,
+        metavar='SCORE',
+        help='instances of an agent above it live on and are sent (default: as trained)',
+    )
+    parser.add_argument(
+        '--score-bias',
+        type=float,
+        default=0.0,
+        help='added to the class logits of the fused output; choose it on validation scenes',
+    )
     parser.set_defaults(function=_do_halve)
 
 

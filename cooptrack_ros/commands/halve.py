@@ -17,19 +17,43 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from typing import cast
 
+import torch
+from torch import nn
+
+from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import load_weights, read_metadata, save_weights
+from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_ros.commands.common import AGENT_WEIGHTS, COOPERATIVE_WEIGHTS
 from cooptrack_ros.console import Terminal, emit_json
+
+
+def shift_scores(model: CoopTrack, bias: float) -> None:
+    """Add to the class logits of the refined output: the operating point of fixed thresholds."""
+    if model.refine is None:
+        raise InputError('the model has no refined output', field='--score-bias')
+    last = cast(nn.Linear, model.refine.to_logits[-1])
+    with torch.no_grad():
+        last.bias.add_(bias)
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Round both files together: the cooperative one names the rounded sender."""
     ids = {}
     sender = ''
-    for source, name in (
-        (options.agent, AGENT_WEIGHTS),
-        (options.cooperative, COOPERATIVE_WEIGHTS),
+    agent, cooperative = load_weights(options.agent), load_weights(options.cooperative)
+    if options.agent_threshold is not None:
+        tracking = dataclasses.replace(
+            agent.config.tracking, score_threshold=options.agent_threshold
+        )
+        agent.config = dataclasses.replace(agent.config, tracking=tracking)
+    if options.score_bias:
+        shift_scores(cooperative, options.score_bias)
+    for model, source, name in (
+        (agent, options.agent, AGENT_WEIGHTS),
+        (cooperative, options.cooperative, COOPERATIVE_WEIGHTS),
     ):
         own = {'config', 'model_id', 'sender_model_id'}
         metadata = {k: v for k, v in read_metadata(source).items() if k not in own}
@@ -37,7 +61,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
             metadata['sender_model_id'] = sender
         target = options.output / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        ids[name] = save_weights(load_weights(source), target, metadata=metadata, half=True)
+        ids[name] = save_weights(model, target, metadata=metadata, half=True)
         sender = sender or ids[name]
         terminal.say(f'{target}: {target.stat().st_size / 1e6:.1f} MB, model {ids[name]}')
     emit_json({'model_ids': ids}, options.json)
