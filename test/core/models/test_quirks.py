@@ -50,6 +50,7 @@ ELSEWHERE = {
     'visibility_of_first_sample',
     'zero_bev_starts_training',
     'rule_matching_ignores_scores',
+    'resets_above_half_a_second',
 }
 NAMES = [f.name for f in dataclasses.fields(OfficialQuirks)]
 
