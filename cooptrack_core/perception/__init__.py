@@ -20,18 +20,26 @@ from cooptrack_core.perception.cooperative import (
     CooperativePerception,
     CooperativeResult,
 )
-from cooptrack_core.perception.loading import ModelSet, PerceptionModel, load_model
+from cooptrack_core.perception.loading import (
+    Backend,
+    ModelSet,
+    PerceptionModel,
+    Precision,
+    load_model,
+)
 from cooptrack_core.perception.stream import EgoMoment, RadioEvent, RadioStream, StreamOptions
 
 __all__ = [
     'AgentPerception',
     'AgentResult',
     'Association',
+    'Backend',
     'CooperativePerception',
     'CooperativeResult',
     'EgoMoment',
     'ModelSet',
     'PerceptionModel',
+    'Precision',
     'RadioEvent',
     'RadioStream',
     'StreamOptions',

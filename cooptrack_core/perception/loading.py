@@ -31,6 +31,8 @@ from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
 from cooptrack_core.models.inference import Precision, for_inference
 from cooptrack_core.structures import Role
 
+__all__ = ['Backend', 'ModelSet', 'PerceptionModel', 'Precision', 'find_device', 'load_model']
+
 
 @dataclass(frozen=True, eq=False)
 class PerceptionModel:

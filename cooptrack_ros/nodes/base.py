@@ -26,9 +26,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from cooptrack_core import __version__, resources
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.backends import Backend
-from cooptrack_core.models.inference import Precision
-from cooptrack_core.perception import PerceptionModel, load_model
+from cooptrack_core.perception import Backend, PerceptionModel, Precision, load_model
 from cooptrack_core.structures import AgentFrame
 from cooptrack_ros import _compat
 from cooptrack_ros.conversions import RosTypes, agent_info_to_message
