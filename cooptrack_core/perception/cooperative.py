@@ -141,7 +141,9 @@ def _associations(outputs: FrameOutputs) -> tuple[Association, ...]:
     rows = {row: i for i, row in enumerate(outputs.decoder_rows.tolist()) if row >= 0}
     for remote in outputs.remotes:
         remote_xyz = box_code.centre(remote.boxes).cpu().numpy()
-        probability = None if remote.affinity is None else remote.affinity.sigmoid().cpu().numpy()
+        probability = (
+            None if remote.affinity is None else remote.affinity.float().sigmoid().cpu().numpy()
+        )
         place = {row: i for i, row in enumerate(remote.candidates.tolist())}
         ego_xyz = box_code.centre(outputs.queries.boxes).cpu().numpy()
         for ego_row, remote_row in zip(

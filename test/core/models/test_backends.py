@@ -26,7 +26,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.models import backends
 from cooptrack_core.models.checkpoint import save_weights
 from cooptrack_core.models.cooptrack.config import BackboneConfig
-from cooptrack_core.perception import AgentPerception, load_model
+from cooptrack_core.perception import AgentPerception, CooperativePerception, load_model
 
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(
@@ -88,7 +88,7 @@ def test_a_backend_that_is_missing_or_cannot_is_named(
 def test_bfloat16_gives_nearly_the_same_objects_in_full_precision_arrays(tmp_path: Path):
     from small_models import camera_frame, save_pair
 
-    agent, _ = save_pair(tmp_path)
+    agent, cooperative = save_pair(tmp_path)
     results = [
         AgentPerception(load_model(agent, precision=p), 'roadside', 1).process(
             camera_frame('roadside', 0)
@@ -101,3 +101,6 @@ def test_bfloat16_gives_nearly_the_same_objects_in_full_precision_arrays(tmp_pat
         first.boxes.centers[:5, None, :2] - second.boxes.centers[None, :, :2], axis=-1
     ).min(1)
     assert (nearest < 0.5).all()
+    ego = CooperativePerception(load_model(cooperative, precision='bf16'), 'vehicle')
+    fused = ego.process(camera_frame('vehicle', 0), [results[1].message])
+    assert np.isfinite(fused.tracks.boxes.centers).all()
