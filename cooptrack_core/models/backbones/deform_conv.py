@@ -40,8 +40,8 @@ class DeformableConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(out, channels, 3, 3))
         nn.init.kaiming_normal_(self.weight, mode='fan_out', nonlinearity='relu')
         self.conv_offset = nn.Conv2d(channels, 27, 3, stride, 1)
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
+        for parameter in self.conv_offset.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H / stride, W / stride); beyond the border lie zeros."""

@@ -58,7 +58,7 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     }
     # Old files do not count batches; nothing uses the number.
     missing = [n for n in needed if n not in found and not n.endswith('num_batches_tracked')]
-    unexpected = [n for n in found if n not in own] if not prefix or missing else []
+    unexpected = [n for n in found if n not in own]
     wrong = [n for n in own if n in found and found[n].shape != own[n].shape]
     if missing or unexpected or wrong:
         name = (missing or unexpected or wrong)[0]
