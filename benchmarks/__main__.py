@@ -23,7 +23,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +46,6 @@ from cooptrack_ros.console import Terminal, emit_json
 # A cooperative frame of both agents must fit: cameras at 10 Hz, and the floor of 5 Hz.
 LIMITS_MS = {'10 Hz camera period': 100.0, '5 Hz floor': 200.0}
 SEED = 2100
-
-
-def median_ms(call: Callable[[], object], repeats: int) -> float:
-    """Median wall time of a call, milliseconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e3
 
 
 def frame_times(models: ModelSet, frames: list[AgentFrame]) -> dict[str, float]:

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     terminal = Terminal(quiet=getattr(options, 'quiet', False))
     try:
-        return int(options.function(options, terminal))
+        # Each command loads its own libraries, so that the others start at once.
+        module = importlib.import_module(f'cooptrack_ros.commands.{options.module}')
+        return int(module.run(options, terminal))
     except InputError as error:
         print(f'cooptrack {options.command}: {error}', file=sys.stderr)
         return 2
@@ -149,13 +152,7 @@ def _simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _seed(parser, 'every scene: the same seed gives the same bytes')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
-    parser.set_defaults(function=_do_simulate)
-
-
-def _do_simulate(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import simulate
-
-    return simulate.run(options, terminal)
+    parser.set_defaults(module='simulate')
 
 
 def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -211,13 +208,7 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         '--resume', action='store_true', help='go on from the last checkpoint in --out'
     )
     _seed(parser, 'initialisation, order and augmentation')
-    parser.set_defaults(function=_do_train)
-
-
-def _do_train(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import train
-
-    return train.run(options, terminal)
+    parser.set_defaults(module='train')
 
 
 def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -241,13 +232,7 @@ def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         default=0.0,
         help='added to the class logits of the fused output; choose it on validation scenes',
     )
-    parser.set_defaults(function=_do_halve)
-
-
-def _do_halve(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import halve
-
-    return halve.run(options, terminal)
+    parser.set_defaults(module='halve')
 
 
 def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -271,13 +256,7 @@ def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         action='store_true',
         help='repair the faults of the released code (docs/parity.md) instead of keeping them',
     )
-    parser.set_defaults(function=_do_import)
-
-
-def _do_import(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import import_checkpoint
-
-    return import_checkpoint.run(options, terminal)
+    parser.set_defaults(module='import_checkpoint')
 
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -289,13 +268,7 @@ def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         '-o', '--output', type=Path, required=True, metavar='DIR', help='for --exported'
     )
     parser.add_argument('--backend', choices=('openvino', 'onnxruntime'), default='openvino')
-    parser.set_defaults(function=_do_export)
-
-
-def _do_export(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import export
-
-    return export.run(options, terminal)
+    parser.set_defaults(module='export')
 
 
 def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -318,13 +291,7 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     _perception_options(parser)
     _seed(parser, 'the link model')
-    parser.set_defaults(function=_do_evaluate)
-
-
-def _do_evaluate(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import evaluate
-
-    return evaluate.run(options, terminal)
+    parser.set_defaults(module='evaluate')
 
 
 def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -346,13 +313,7 @@ def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument('--ego', default='vehicle', help='agent that fuses')
     _perception_options(parser)
     _seed(parser, 'the link model')
-    parser.set_defaults(function=_do_run)
-
-
-def _do_run(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import run
-
-    return run.run(options, terminal)
+    parser.set_defaults(module='run')
 
 
 def _bag(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -369,13 +330,7 @@ def _bag(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='storage of the bag'
     )
-    parser.set_defaults(function=_do_bag)
-
-
-def _do_bag(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import bag
-
-    return bag.run(options, terminal)
+    parser.set_defaults(module='bag')
 
 
 def _demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -394,24 +349,12 @@ def _demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         '--seed', type=int, default=2026, help='scene; no seed below 2000 is held out'
     )
-    parser.set_defaults(function=_do_demo)
-
-
-def _do_demo(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import demo
-
-    return demo.run(options, terminal)
+    parser.set_defaults(module='demo')
 
 
 def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(commands, 'doctor', 'tell what is installed, what clashes, and what to do')
-    parser.set_defaults(function=_do_doctor)
-
-
-def _do_doctor(options: argparse.Namespace, terminal: Terminal) -> int:
-    from cooptrack_ros.commands import doctor
-
-    return doctor.run(options, terminal)
+    parser.set_defaults(module='doctor')
 
 
 if __name__ == '__main__':

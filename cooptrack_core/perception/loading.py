@@ -28,10 +28,11 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
 from cooptrack_core.models.backends import Backend, image_network
 from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
+from cooptrack_core.models.devices import find_device
 from cooptrack_core.models.inference import Precision, for_inference
 from cooptrack_core.structures import Role
 
-__all__ = ['Backend', 'ModelSet', 'PerceptionModel', 'Precision', 'find_device', 'load_model']
+__all__ = ['Backend', 'ModelSet', 'PerceptionModel', 'Precision', 'load_model']
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,24 +157,3 @@ def load_model(
         backend=backend,
         precision=precision,
     )
-
-
-def find_device(name: str) -> torch.device:
-    """Device of that name; a device that is asked for and not there is an error, no fallback.
-
-    Raises:
-        InputError: No such device.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(
-            f"'{name}' is no device", field='device', remedy='use cpu, cuda or cuda:0'
-        ) from error
-    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"'{name}' is not available",
-            field='device',
-            remedy='use cpu, or install a CUDA build of torch and its driver',
-        )
-    return device

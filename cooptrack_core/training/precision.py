@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where to compute and how precisely."""
+"""Mixed precision of training."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from cooptrack_core.errors import InputError
 
 
 def autocast(mode: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -41,22 +39,3 @@ def native_bfloat16(device: torch.device) -> bool:
     except OSError:
         return False
     return 'avx512_bf16' in flags or 'amx_bf16' in flags
-
-
-def pick_device(name: str) -> torch.device:
-    """Parse a device name.
-
-    Raises:
-        InputError: It does not exist here.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(
-            f'unknown device {name!r}', field='device', remedy='use cpu, cuda or cuda:N'
-        ) from error
-    if device.type == 'cuda' and not torch.cuda.is_available():
-        raise InputError(
-            'this machine or this torch has no CUDA', field='device', remedy='use --device cpu'
-        )
-    return device

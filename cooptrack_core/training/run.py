@@ -32,6 +32,7 @@ from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.checkpoint import load_weights, read_metadata
 from cooptrack_core.models.cooptrack.config import ModelConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.devices import find_device
 from cooptrack_core.resources import config_path
 from cooptrack_core.training import loop
 from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, load_heads
@@ -48,7 +49,6 @@ from cooptrack_core.training.options import (
     load_recipe,
 )
 from cooptrack_core.training.parallel import Share, processes
-from cooptrack_core.training.precision import pick_device
 
 
 def train(options: TrainingOptions) -> Path:
@@ -72,7 +72,7 @@ def train(options: TrainingOptions) -> Path:
 
 def _train(options: TrainingOptions, share: Share) -> Path:
     """Do one process's part of ``train``."""
-    device = pick_device(options.device)
+    device = find_device(options.device)
     threads = options.threads
     if threads <= 0 and share.world > 1:
         threads = max(1, (os.cpu_count() or 1) // share.world)
