@@ -32,14 +32,9 @@ from cooptrack_core.models.cooptrack.interface import (
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.structures import Role
 from cooptrack_core.training.data import EGO, PairClip, TrainingData
+from cooptrack_core.training.frozen import FrozenDense, dense_is_frozen
 from cooptrack_core.training.inputs import prepare
-from cooptrack_core.training.messages import (
-    FrozenDense,
-    Sender,
-    as_remote,
-    dense_is_frozen,
-    knowable,
-)
+from cooptrack_core.training.messages import Sender, as_remote, knowable
 from cooptrack_core.training.options import StageRecipe
 from cooptrack_core.training.precision import autocast
 from cooptrack_core.training.sampling import batch_indices, generator

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -96,4 +96,13 @@ def prepare(
             world_T_body=world_T_body,
         ),
         truth,
+    )
+
+
+def on_device(inputs: FrameInputs, device: torch.device) -> FrameInputs:
+    """Move images and projections; poses stay float64 on the CPU."""
+    return replace(
+        inputs,
+        images=inputs.images.to(device),
+        agent_to_image=inputs.agent_to_image.to(device),
     )

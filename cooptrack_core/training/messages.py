@@ -12,36 +12,31 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Frozen parts computed once per scene: messages of remote agents, BEV features of the vehicle."""
+"""Messages of frozen remote agents, computed once per scene."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cooptrack_core.models.bev_encoder.motion import can_bus_of
 from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.interface import (
-    DenseFeatures,
-    FrameInputs,
     QuerySet,
     RemoteInstances,
     TrackMemory,
 )
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.training.data import TrainingData, TrainingFrame
-from cooptrack_core.training.inputs import prepare
+from cooptrack_core.training.inputs import on_device, prepare
 from cooptrack_core.training.precision import autocast
 from cooptrack_core.training.targets import GroundTruth
 
 Array = NDArray[np.float64]
-
-_DENSE_PARTS = ('backbone.', 'neck.', 'bev_encoder.')
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,78 +82,10 @@ class Sender:
             frame = self.data.frame(scene, agent_id, frame_id)
             inputs = prepare(frame, self.model.config.image).inputs
             with autocast(self.precision, self.device):
-                outputs, memory = self.model(_on(inputs, self.device), memory)
+                outputs, memory = self.model(on_device(inputs, self.device), memory)
             live = outputs.select_live().detach()
             said[frame_id] = Message(agent_id, frame.stamp_ns, frame.world_T_agent, live)
         return said
-
-
-def dense_is_frozen(model: CoopTrack) -> bool:
-    """Whether nothing of backbone, neck and BEV encoder trains."""
-    return not any(
-        p.requires_grad for n, p in model.named_parameters() if n.startswith(_DENSE_PARTS)
-    )
-
-
-class FrozenDense:
-    """Image and BEV features of the vehicle, kept in half precision, for a frozen dense part."""
-
-    def __init__(
-        self, model: CoopTrack, data: TrainingData, device: torch.device, precision: str
-    ) -> None:
-        """Remember the model; its dense part must not train."""
-        self.model, self.data = model, data
-        self.device, self.precision = device, precision
-        self._maps: dict[tuple[int, str], dict[str, Tensor]] = {}
-
-    def features(self, scene: int, agent_id: str, frame_id: str) -> DenseFeatures:
-        """Features of one frame, with the memory of the scene up to it."""
-        key = (scene, agent_id)
-        if key not in self._maps:
-            self._maps[key] = self._play(scene, agent_id)
-        bev = self._maps[key][frame_id].to(self.device).float()[None]
-        nothing = bev.new_zeros(1, 1, 0, 0, 0)
-        return DenseFeatures(nothing, nothing, bev)
-
-    @torch.no_grad()
-    def _play(self, scene: int, agent_id: str) -> dict[str, Tensor]:
-        memory: TrackMemory | None = None
-        maps: dict[str, Tensor] = {}
-        modes = [(m, m.training) for m in self.model.modules()]
-        self.model.eval()
-        try:
-            for frame_id in self.data.scenes[scene].frame_ids(agent_id):
-                frame = self.data.frame(scene, agent_id, frame_id)
-                inputs = _on(prepare(frame, self.model.config.image).inputs, self.device)
-                like = self.model.learnt.refs.weight
-                previous, motion = None, None
-                if memory is not None and self.model.continues(inputs, memory):
-                    previous = memory.bev[None]
-                    motion = self.model.ego_motion(inputs, memory, like)[1]
-                with autocast(self.precision, self.device):
-                    dense = self.model.perceive(
-                        inputs.images[None], inputs.agent_to_image[None], previous, motion
-                    )
-                maps[frame_id] = dense.bev[0].half().cpu()
-                memory = self._memory(memory, inputs, dense.bev[0])
-        finally:
-            for module, training in modes:
-                module.training = training
-        return maps
-
-    def _memory(self, memory: TrackMemory | None, inputs: FrameInputs, bev: Tensor) -> TrackMemory:
-        index = torch.zeros(0, dtype=torch.int64)
-        none = self.model.learnt.fresh(index, len(self.model.config.classes), 1)
-        return TrackMemory(
-            bev=bev,
-            live=none if memory is None else memory.live,
-            stamp_ns=inputs.stamp_ns,
-            scene_id=inputs.scene_id,
-            world_T_agent=inputs.world_T_agent,
-            world_T_body=inputs.world_T_body,
-            can_bus=can_bus_of(inputs.world_T_body),
-            next_id=1,
-        )
 
 
 def as_remote(
@@ -223,11 +150,3 @@ def knowable(
             there = box_code.transform(remote.boxes, matrix)[:, :2].to(truth.codes)
             known |= torch.cdist(truth.codes[:, :2], there).amin(1) < gate
     return truth.select(known)
-
-
-def _on(inputs: FrameInputs, device: torch.device) -> FrameInputs:
-    return replace(
-        inputs,
-        images=inputs.images.to(device),
-        agent_to_image=inputs.agent_to_image.to(device),
-    )

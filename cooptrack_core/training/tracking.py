@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.bev_encoder.motion import EgoMotion
 from cooptrack_core.models.checkpoint import save_weights
 from cooptrack_core.models.cooptrack.interface import DenseFeatures, FrameInputs, TrackMemory
@@ -29,8 +30,13 @@ from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, save_heads
 from cooptrack_core.training.data import ClipIndex, TrainingData
 from cooptrack_core.training.detection import Batch, dense_losses, dense_maps
+from cooptrack_core.training.frozen import (
+    FrozenDense,
+    FrozenLift,
+    dense_is_frozen,
+    only_memory_trains,
+)
 from cooptrack_core.training.inputs import Prepared, prepare
-from cooptrack_core.training.messages import FrozenDense, dense_is_frozen
 from cooptrack_core.training.options import StageRecipe
 from cooptrack_core.training.precision import autocast
 from cooptrack_core.training.sampling import batch_indices, generator
@@ -73,6 +79,9 @@ class TrackingStage:
         self._dense: FrozenDense | None = None
         if dense_is_frozen(model):
             self._dense = FrozenDense(model, data, device, precision)
+        self._lift: FrozenLift | None = None
+        if only_memory_trains(model):
+            self._lift = FrozenLift(model, data, device, precision)
         self._memories: list[TrainingMemory | None] = []
 
     def losses(self, iteration: int) -> dict[str, Tensor]:
@@ -93,6 +102,11 @@ class TrackingStage:
         extra: dict[str, Tensor] = {}
         if self._dense is not None:
             features = [self._dense.features(c.scene, c.agent_id, c.frames[step]) for c in clips]
+        elif self._lift is not None:
+            present = [self._lift.present(c.scene, c.agent_id, c.frames[step]) for c in clips]
+            with autocast(self.precision, self.device):
+                dense = fuse(self.model, torch.cat(present), inputs, self._memories)
+            features = [one_of(dense, slot) for slot in range(size)]
         else:
             with autocast(self.precision, self.device):
                 dense = perceive(self.model, inputs, self._memories)
@@ -151,7 +165,7 @@ class TrackingStage:
         self, clip: ClipIndex, group: int, step: int, iteration: int, slot: int
     ) -> Prepared:
         frame = self.data.frame(clip.scene, clip.agent_id, clip.frames[step])
-        if self._dense is not None:  # computed once, so it cannot change
+        if self._dense is not None or self._lift is not None:  # computed once, cannot change
             return prepare(frame, self.model.config.image)
         plan = self.recipe.augmentation
         # One draw per clip: a clip is mirrored as a whole or not at all.
@@ -163,25 +177,46 @@ class TrackingStage:
 def perceive(
     model: CoopTrack, frames: list[FrameInputs], memories: list[TrainingMemory | None]
 ) -> DenseFeatures:
-    """Dense features of several slots at once, each with the memory of its own past.
+    """Dense features of several slots at once, each with the memory of its own past."""
+    like = model.learnt.refs.weight
+    images = torch.stack([f.images for f in frames])
+    matrices = torch.stack([f.agent_to_image for f in frames]).to(like)
+    return model.perceive(images, matrices, *past(model, frames, memories))
+
+
+def fuse(
+    model: CoopTrack,
+    present: Tensor,
+    frames: list[FrameInputs],
+    memories: list[TrainingMemory | None],
+) -> DenseFeatures:
+    """The same from lifted frames (B, G, D); there are no image features."""
+    assert isinstance(model.bev_encoder, LiftEncoder)  # noqa: S101 - only_memory_trains saw it
+    previous, motion = past(model, frames, memories)
+    bev = model.bev_encoder.fuse(present, previous, motion or EgoMotion.none(len(frames), present))
+    nothing = bev.new_zeros(len(frames), 1, 0, 0, 0)
+    return DenseFeatures(nothing, nothing, bev)
+
+
+def past(
+    model: CoopTrack, frames: list[FrameInputs], memories: list[TrainingMemory | None]
+) -> tuple[Tensor | None, EgoMotion | None]:
+    """Previous BEV maps (B, G, D) and the motion since then, or two times None.
 
     All slots are at the same frame of their clips, so either all of them have a memory or none;
     a memory that its frame does not continue counts as none for everyone.
     """
-    like = model.learnt.refs.weight
-    images = torch.stack([f.images for f in frames])
-    matrices = torch.stack([f.agent_to_image for f in frames]).to(like)
-    past = [m.model for m in memories if m is not None]
-    if len(past) < len(frames) or not all(
-        model.continues(f, m) for f, m in zip(frames, past, strict=True)
+    known = [m.model for m in memories if m is not None]
+    if len(known) < len(frames) or not all(
+        model.continues(f, m) for f, m in zip(frames, known, strict=True)
     ):
-        return model.perceive(images, matrices)
-    motions = [model.ego_motion(f, m, like)[1] for f, m in zip(frames, past, strict=True)]
+        return None, None
+    like = model.learnt.refs.weight
+    motions = [model.ego_motion(f, m, like)[1] for f, m in zip(frames, known, strict=True)]
     motion = EgoMotion(
         torch.cat([m.can_bus for m in motions]), torch.cat([m.prev_T_current for m in motions])
     )
-    previous = torch.stack([m.bev for m in past])
-    return model.perceive(images, matrices, previous, motion)
+    return torch.stack([m.bev for m in known]), motion
 
 
 def one_of(dense: DenseFeatures, slot: int) -> DenseFeatures:

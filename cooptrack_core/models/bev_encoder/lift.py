@@ -101,20 +101,24 @@ class LiftEncoder(nn.Module):
         Returns:
             (B, G, D) BEV features.
         """
+        return self.fuse(self.present(levels, agent_to_image), previous, motion)
+
+    def present(self, levels: Sequence[Tensor], agent_to_image: Tensor) -> Tensor:
+        """This frame alone on the cells, (B, G, D); arguments as in ``forward``."""
+        return self._lift(levels[0], agent_to_image) + self.cells
+
+    def fuse(self, present: Tensor, previous: Tensor | None, motion: EgoMotion) -> Tensor:
+        """Add the memory to ``present`` (B, G, D); arguments and result as in ``forward``."""
         shape = (self.grid.rows, self.grid.columns)
-        lifted = self._lift(levels[0], agent_to_image)  # (B, G, D)
-        now = torch.unflatten(
-            (lifted + self.cells).transpose(1, 2), 2, shape
-        )  # (B, D, rows, columns)
+        now = torch.unflatten(present.transpose(1, 2), 2, shape)  # (B, D, rows, columns)
         if previous is None:  # an empty memory adds nothing, so its half is not computed
             weight = self.memory.weight[:, : now.shape[1]]
             fused = F.conv2d(now, weight, self.memory.bias, padding=1)
         else:
             before = warp(previous, self.grid, motion.prev_T_current)
             before = torch.unflatten(before.transpose(1, 2), 2, shape)
-            fused = self.memory(torch.cat([now, before], 1))
-        x = now + fused
-        out: Tensor = self.blocks(x)
+            fused = self.memory(torch.cat([now, before.to(now)], 1))
+        out: Tensor = self.blocks(now + fused)
         return out.flatten(2).transpose(1, 2)
 
     def _lift(self, image: Tensor, agent_to_image: Tensor) -> Tensor:

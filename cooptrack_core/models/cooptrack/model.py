@@ -143,6 +143,22 @@ class CoopTrack(nn.Module):
         bev = self.bev_encoder(levels, agent_to_image, previous, motion)
         return DenseFeatures(torch.unflatten(last, 0, (batch, cameras)), levels[0], bev)
 
+    def lifted(self, images: Tensor, agent_to_image: Tensor) -> Tensor:
+        """Images on the BEV cells without memory, (B, G, D), of a model with the lift encoder.
+
+        Args:
+            images: (B, K, 3, H, W) normalised.
+            agent_to_image: (B, K, 4, 4).
+
+        Raises:
+            TypeError: The model has another encoder.
+        """
+        if not isinstance(self.bev_encoder, LiftEncoder):
+            raise TypeError('only the lift encoder separates the present from the memory')
+        maps = self._image_maps(images.flatten(0, 1))[1]
+        levels = [torch.unflatten(level, 0, tuple(images.shape[:2])) for level in maps]
+        return self.bev_encoder.present(levels, agent_to_image)
+
     def _image_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Last stage of the backbone and maps of the neck for (n, 3, H, W)."""
         if self.image_network is not None and len(images):

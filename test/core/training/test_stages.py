@@ -193,6 +193,31 @@ def test_a_cooperative_run_leaves_the_frozen_part_alone_and_trains_the_rest(
     assert read_metadata(weights)['sender_model_id'] == sender
 
 
+LIFT_FROZEN = ['backbone', 'neck', *(f'bev_encoder.{n}' for n in ('cells', 'lift', 'norm'))]
+
+
+def test_the_bev_memory_trains_on_lifted_frames_that_are_kept(
+    data: Path, recipe: Path, agent: Path, tmp_path: Path
+):
+    content = yaml.safe_load(recipe.read_text())
+    content['tracking']['frozen'] = LIFT_FROZEN
+    (tmp_path / 'recipe.yaml').write_text(yaml.safe_dump(content))
+    weights = train(
+        options(
+            Stage.TRACKING, data, tmp_path / 'recipe.yaml', tmp_path / 'run', initial=agent,
+            iterations=4,
+        )
+    )  # fmt: skip
+    before, after = load_weights(agent).state_dict(), load_weights(weights).state_dict()
+    dense = [n for n in before if n.startswith(tuple(LIFT_FROZEN))]
+    assert dense and all(torch.equal(before[n], after[n]) for n in dense)
+    past = after['bev_encoder.memory.weight'][:, SMALL_MODEL['embed_dims'] :]
+    assert past.abs().sum() > 0  # it began without influence
+    assert not torch.equal(
+        before['bev_encoder.blocks.0.conv1.weight'], after['bev_encoder.blocks.0.conv1.weight']
+    )
+
+
 def test_resuming_with_another_recipe_is_refused(data: Path, recipe: Path, tmp_path: Path):
     first = options(Stage.DETECTION, data, recipe, tmp_path, iterations=1)
     train(first)
