@@ -128,7 +128,7 @@ class CooperativeStage:
         plan, rng = self.recipe.streaming, generator(self.seed, iteration, slot)
         scene, pair = clip.scene, clip.pairs[step]
         ego_id = self.data.scenes[scene].pairs[pair].ego_frame_id
-        frame = self.data.frame(scene, EGO, ego_id)
+        frame = self.data.frame(scene, EGO, ego_id, image=self._dense is None)
         augmentation = None if self._dense is not None else self.recipe.augmentation
         prepared = prepare(frame, self.model.config.image, augmentation, rng)
         remotes = self._remotes(self.sender, clip, step, rng, disturbed=True)
@@ -171,7 +171,7 @@ class CooperativeStage:
         plan, data = self.recipe.streaming, sender.data
         scene = data.scenes[clip.scene]
         pair = scene.pairs[clip.pairs[step]]
-        ego = data.frame(clip.scene, EGO, pair.ego_frame_id)
+        ego = data.frame(clip.scene, EGO, pair.ego_frame_id, image=False)
         remotes = []
         for agent_id in sorted(pair.remote_frame_ids):
             if scene.agent(agent_id).role is not Role.ROADSIDE:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -176,20 +176,37 @@ class TrainingData:
             for start in range(0, len(scene.pairs) - length + 1, length)
         ]
 
-    def frame(self, scene: int, agent_id: str, frame_id: str) -> TrainingFrame:
+    def frame(
+        self, scene: int, agent_id: str, frame_id: str, *, image: bool = True
+    ) -> TrainingFrame:
         """Read one frame with the objects its agent can see.
+
+        Args:
+            scene: Its number.
+            agent_id: The agent.
+            frame_id: The frame.
+            image: False where the image is not needed; it may then have no rows.
 
         Raises:
             InputError: A file of the frame is missing or wrong.
         """
         key = (scene, agent_id, frame_id)
-        if key in self._cache:
-            return self._cache[key]
+        known = self._cache.get(key)
+        if known is not None and (known.image.size or not image):
+            return known
         frame = self._read(scene, agent_id, frame_id)
-        if frame.image.nbytes <= self._cache_left:
+        if known is None and frame.image.nbytes <= self._cache_left:
             self._cache_left -= frame.image.nbytes
             self._cache[key] = frame
         return frame
+
+    def forget_image(self, scene: int, agent_id: str, frame_id: str) -> None:
+        """Make room: what was computed of this frame's image is kept elsewhere from now on."""
+        key = (scene, agent_id, frame_id)
+        if key in self._cache:
+            frame = self._cache[key]
+            self._cache_left += frame.image.nbytes
+            self._cache[key] = replace(frame, image=frame.image[:0].copy())
 
     def cooperative_truth(self, scene: int, pair: int, agents: Sequence[str]) -> GroundTruth:
         """Objects inside the ego's range that a camera of one of ``agents`` shows.

@@ -85,6 +85,7 @@ class FrozenLift:
                 self._maps[key] = self.model.lifted(
                     inputs.images[None], inputs.agent_to_image[None]
                 ).half().cpu()  # fmt: skip
+            self.data.forget_image(*key)
         return self._maps[key].to(self.device).float()
 
 
@@ -126,6 +127,7 @@ class FrozenDense:
                     )
                 maps[frame_id] = dense.bev[0].half().cpu()
                 memory = self._memory(memory, inputs, dense.bev[0])
+                self.data.forget_image(scene, agent_id, frame_id)
         return maps
 
     def _memory(self, memory: TrackMemory | None, inputs: FrameInputs, bev: Tensor) -> TrackMemory:

@@ -85,6 +85,7 @@ class Sender:
                 outputs, memory = self.model(on_device(inputs, self.device), memory)
             live = outputs.select_live().detach()
             said[frame_id] = Message(agent_id, frame.stamp_ns, frame.world_T_agent, live)
+            self.data.forget_image(scene, agent_id, frame_id)
         return said
 
 

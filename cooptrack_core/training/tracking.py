@@ -164,8 +164,9 @@ class TrackingStage:
     def _prepare(
         self, clip: ClipIndex, group: int, step: int, iteration: int, slot: int
     ) -> Prepared:
-        frame = self.data.frame(clip.scene, clip.agent_id, clip.frames[step])
-        if self._dense is not None or self._lift is not None:  # computed once, cannot change
+        kept = self._dense is not None or self._lift is not None
+        frame = self.data.frame(clip.scene, clip.agent_id, clip.frames[step], image=not kept)
+        if kept:  # computed once, so it cannot change
             return prepare(frame, self.model.config.image)
         plan = self.recipe.augmentation
         # One draw per clip: a clip is mirrored as a whole or not at all.

@@ -80,11 +80,12 @@ class Scorer:
         )
 
     def result(self, prefix: str = '') -> dict[str, float]:
-        """AP per class averaged over distances, and the car's per distance."""
+        """AP per class averaged over distances; of cars also per distance, and the speed error."""
         if not self._truth:
             return {}
         metrics = evaluate_detection(self._truth, self._output, self._protocol)
         result = {f'{prefix}{name}_ap': metrics[name].mean_ap for name in CLASS_NAMES}
         for distance, value in zip(self._protocol.ap_distances, metrics['car'].ap, strict=True):
             result[f'{prefix}car_ap_{distance:g}m'] = value
+        result[f'{prefix}car_velocity_error'] = metrics['car'].vel_err
         return result

@@ -69,8 +69,11 @@ def test_kept_frames_give_the_maps_of_the_whole_encoder(network: CoopTrack, data
     ids = data.scenes[0].frame_ids('vehicle')[:3]
     memories: list[TrainingMemory | None] = [None]
     kept_memories: list[TrainingMemory | None] = [None]
-    for step, frame_id in enumerate(ids):
-        frame = prepare(data.frame(0, 'vehicle', frame_id), network.config.image).inputs
+    everything = [
+        prepare(data.frame(0, 'vehicle', frame_id), network.config.image) for frame_id in ids
+    ]
+    for step, (frame_id, prepared) in enumerate(zip(ids, everything, strict=True)):
+        frame, truth = prepared.inputs, prepared.truth
         with torch.no_grad():
             whole = perceive(network, [frame], memories).bev
             present = lift.present(0, 'vehicle', frame_id)
@@ -82,6 +85,10 @@ def test_kept_frames_give_the_maps_of_the_whole_encoder(network: CoopTrack, data
         if step:  # the memory matters, so the comparison means something
             alone = network.perceive(frame.images[None], frame.agent_to_image[None].float()).bev
             assert (alone - whole).abs().max() > 0.1
+        # Its image was let go, its pose and objects stay.
+        assert data.frame(0, 'vehicle', frame_id).image.size
+        left = data.frame(0, 'vehicle', frame_id, image=False)
+        assert left.image.shape[0] == 0 and len(left.truth) == len(truth)
         memories = [_remember(network, frame, whole)]
         kept_memories = [_remember(network, frame, kept)]
 
