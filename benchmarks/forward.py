@@ -62,7 +62,8 @@ PARTS = (
     'refine',
 )
 COMBINATIONS = (
-    ('torch', 'fp32'), ('torch', 'bf16'), ('openvino', 'fp32'), ('openvino', 'bf16'),
+    ('torch', 'fp32'), ('torch', 'bf16'), ('compile', 'fp32'), ('compile', 'bf16'),
+    ('openvino', 'fp32'), ('openvino', 'bf16'),
     ('onnxruntime', 'fp32'),
 )  # fmt: skip
 LIMIT = 1.7  # times the yardstick, for R50 in fp32
@@ -231,7 +232,9 @@ def main() -> int:
     parser.add_argument('--frames', type=int, default=12)
     parser.add_argument('--instances', type=int, default=12, help='in the message')
     parser.add_argument('--unprepared', action='store_true', help='without for_inference')
-    parser.add_argument('--backend', choices=('torch', 'openvino', 'onnxruntime'), default='torch')
+    parser.add_argument(
+        '--backend', choices=('torch', 'compile', 'openvino', 'onnxruntime'), default='torch'
+    )
     parser.add_argument('--precision', choices=('fp32', 'bf16'), default='fp32')
     parser.add_argument('--json', type=Path)
     parser.add_argument('--table', action='store_true', help='all backends, as Markdown')

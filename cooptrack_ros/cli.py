@@ -112,9 +112,10 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
     group.add_argument(
         '--backend',
-        choices=('torch', 'openvino', 'onnxruntime'),
+        choices=('torch', 'compile', 'openvino', 'onnxruntime'),
         default='torch',
-        help='what runs backbone and neck (the others are extras of the package)',
+        help='what runs backbone and neck: torch, torch.compile (CUDA graphs on a GPU), or an '
+        'engine that is an extra of the package',
     )
     group.add_argument(
         '--precision',

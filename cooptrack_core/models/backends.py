@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Backbone and neck in other engines: OpenVINO and ONNX Runtime.
+"""Backbone and neck in other engines: torch.compile (CUDA graphs), OpenVINO and ONNX Runtime.
 
 They are the static part of a frame, and most of the arithmetic of the larger models; everything
 behind them depends on tracks and messages and stays in torch.
@@ -20,6 +20,7 @@ behind them depends on tracks and messages and stays in torch.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import tempfile
@@ -36,7 +37,7 @@ from cooptrack_core.files import write_bytes_atomically
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.models.inference import Precision, for_inference
 
-Backend = Literal['torch', 'openvino', 'onnxruntime']
+Backend = Literal['torch', 'compile', 'openvino', 'onnxruntime']
 # (n, 3, H, W) normalised images to the maps (n, D, h, w) of the neck, finest first.
 ImageNetwork = Callable[[Tensor], list[Tensor]]
 
@@ -48,16 +49,20 @@ _PRECISION_HINT = {'fp32': 'f32', 'bf16': 'bf16'}
 class _Images(nn.Module):
     """Backbone and neck alone, as the engines take them."""
 
-    def __init__(self, model: CoopTrack) -> None:
+    def __init__(self, model: CoopTrack, precision: Precision = 'fp32') -> None:
         super().__init__()
-        ready = for_inference(model)
+        ready = for_inference(model, precision)
         self.backbone, self.neck = ready.backbone, ready.neck
-        self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """One image to its maps."""
         maps = self.neck(self.backbone(images))
         return (maps,) if isinstance(maps, Tensor) else tuple(maps)
+
+
+def _plain(model: CoopTrack) -> nn.Module:
+    """For the converters: memory as they expect it."""
+    return _Images(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
 
 def export(model: CoopTrack, model_id: str, backend: Backend, path: str | Path) -> None:
@@ -89,7 +94,7 @@ def export(model: CoopTrack, model_id: str, backend: Backend, path: str | Path) 
             onnx = _import(backend, 'onnx')
             _import(backend, 'onnxscript')
             torch.onnx.export(
-                _Images(model).eval(), (torch.zeros(size),), str(draft), dynamo=True,
+                _plain(model), (torch.zeros(size),), str(draft), dynamo=True,
                 external_data=False, verbose=False,
             )  # fmt: skip
             content = onnx.load(draft)
@@ -106,15 +111,17 @@ def image_network(
     backend: Backend,
     precision: Precision = 'fp32',
     exported: str | Path | None = None,
+    device: torch.device | None = None,
 ) -> ImageNetwork:
     """Backbone and neck of a model in an engine.
 
     Args:
         model: On the CPU.
         model_id: Of its weights file.
-        backend: ``openvino`` or ``onnxruntime``.
-        precision: ``bf16`` needs OpenVINO.
+        backend: ``compile``, ``openvino`` or ``onnxruntime``.
+        precision: ``bf16`` needs OpenVINO or ``compile``.
         exported: File of ``export``; None converts the model now, which takes seconds.
+        device: Where it runs; others than the CPU need ``compile``.
 
     Raises:
         InputError: The engine is not installed, the file is of another model or unusable, or the
@@ -129,6 +136,13 @@ def image_network(
     if exported is not None and not Path(exported).is_file():
         raise InputError(
             'there is no such file', path=exported, remedy='make it with "cooptrack export"'
+        )
+    device = device or torch.device('cpu')
+    if backend == 'compile':
+        return _compiled_network(model, precision, device)
+    if device.type != 'cpu':
+        raise InputError(
+            f'{backend} runs on the CPU', field='--backend', remedy='use --device cpu'
         )
     threads = torch.get_num_threads()
     if backend == 'openvino':
@@ -163,12 +177,53 @@ def _check_id(found: str, wanted: str, path: str | Path) -> None:
         )
 
 
+def _compiled_network(
+    model: CoopTrack, precision: Precision, device: torch.device
+) -> ImageNetwork:
+    """torch.compile; on CUDA the kernels of a frame are one recorded graph.
+
+    Sizes are fixed, so it is compiled here, for one image, and not in the middle of a stream.
+    """
+    images = _Images(model, precision).to(device)
+    graphs = 'reduce-overhead' if device.type == 'cuda' else 'default'
+    compiled = torch.compile(images, mode=graphs, fullgraph=True, dynamic=False)
+
+    @torch.inference_mode()
+    def run(image: Tensor) -> list[Tensor]:
+        with _autocast(precision, device):
+            maps = compiled(image.contiguous(memory_format=torch.channels_last))
+        return [level.clone() for level in maps]  # the next replay overwrites a graph's output
+
+    try:
+        run(torch.zeros(1, 3, model.config.image.height, model.config.image.width, device=device))
+    except Exception as error:  # dynamo, inductor and the compiler have no common base of errors
+        raise InputError(
+            f'torch.compile failed here ({type(error).__name__}: {str(error).splitlines()[0]})',
+            field='--backend',
+            remedy='it needs a C++ compiler (g++), on CUDA triton; or use --backend torch',
+        ) from error
+
+    def network(images: Tensor) -> list[Tensor]:
+        each = [run(image[None].to(device)) for image in images]
+        return [torch.cat(level) for level in zip(*each, strict=True)]
+
+    return network
+
+
+def _autocast(
+    precision: Precision, device: torch.device
+) -> contextlib.AbstractContextManager[Any]:
+    if precision == 'fp32':
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
 def _openvino(model: CoopTrack, model_id: str) -> Any:
     engine = _import('openvino')
     size = (1, 3, model.config.image.height, model.config.image.width)
     with torch.no_grad():
         network = engine.convert_model(
-            _Images(model).eval(), example_input=torch.zeros(size), input=[size]
+            _plain(model), example_input=torch.zeros(size), input=[size]
         )
     network.set_rt_info(model_id, [_ID])
     return network

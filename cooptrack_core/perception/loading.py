@@ -128,7 +128,7 @@ def load_model(
     Args:
         path: The weights.
         device: Where they run.
-        backend: What runs backbone and neck; others than torch run on the CPU.
+        backend: What runs backbone and neck; on a GPU ``torch`` or ``compile``.
         precision: ``bf16`` is faster on CPUs and GPUs that multiply it natively.
         exported: File of ``cooptrack export`` for that backend; None converts the weights now.
 
@@ -141,12 +141,8 @@ def load_model(
     metadata = checkpoint.read_metadata(path)
     ready = for_inference(network, precision)
     if backend != 'torch':
-        if target.type != 'cpu':
-            raise InputError(
-                f'{backend} runs on the CPU', field='--backend', remedy='use --device cpu'
-            )
         ready.image_network = image_network(
-            network, metadata['model_id'], backend, precision, exported
+            network, metadata['model_id'], backend, precision, exported, target
         )
     return PerceptionModel(
         ready.to(target),

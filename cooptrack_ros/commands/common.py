@@ -42,6 +42,13 @@ def load_models(options: argparse.Namespace) -> ModelSet:
     agent = options.agent_weights or resources.weights_path(AGENT_WEIGHTS)
     cooperative = options.cooperative_weights or resources.weights_path(COOPERATIVE_WEIGHTS)
 
+    if options.exported is not None and options.backend not in ENDINGS:
+        raise InputError(
+            f'{options.backend} uses no exported files',
+            field='--exported',
+            remedy='say --backend openvino or --backend onnxruntime',
+        )
+
     def load(path: str | Path) -> PerceptionModel:
         exported = None
         if options.exported is not None:
@@ -54,12 +61,6 @@ def load_models(options: argparse.Namespace) -> ModelSet:
             exported=exported,
         )
 
-    if options.exported is not None and options.backend == 'torch':
-        raise InputError(
-            'torch uses no exported files',
-            field='--exported',
-            remedy='say --backend openvino or --backend onnxruntime',
-        )
     vehicle = roadside = load(agent)
     if options.roadside_weights:
         roadside = load(options.roadside_weights)

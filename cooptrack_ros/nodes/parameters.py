@@ -86,7 +86,7 @@ class SensorParameters:
     backend: str = parameter(
         'torch',
         'what runs backbone and neck',
-        choices=('torch', 'openvino', 'onnxruntime'),
+        choices=('torch', 'compile', 'openvino', 'onnxruntime'),
     )
     precision: str = parameter(
         'fp32',

@@ -15,6 +15,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,33 @@ def test_an_engine_gives_the_maps_of_torch(backend: backends.Backend, tmp_path: 
         backends.image_network(network, 'abc', backend, exported=path)
     with pytest.raises(InputError, match='cooptrack export'):
         backends.image_network(network, 'abc', backend, exported=tmp_path / 'nowhere')
+
+
+CAN_COMPILE = (
+    shutil.which('g++') is not None
+    and (Path(sysconfig.get_paths()['include']) / 'Python.h').is_file()
+)
+
+
+@pytest.mark.skipif(not CAN_COMPILE, reason='torch.compile needs g++ and the headers of Python')
+def test_compiled_networks_give_the_maps_of_torch_in_both_precisions():
+    network, images = model(), frame().images
+    with torch.inference_mode():
+        own = network.neck(network.backbone(images))
+    (found,) = backends.image_network(network, 'abc', 'compile')(images)
+    torch.testing.assert_close(found, own, atol=1e-4, rtol=1e-4)
+    (rounded,) = backends.image_network(network, 'abc', 'compile', 'bf16')(images)
+    assert 0 < (rounded - own).abs().max() < 0.05 * own.abs().max()
+
+
+def test_a_machine_that_cannot_compile_is_told_so(monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError('no compiler\nat all')
+
+    monkeypatch.setattr(backends.torch, 'compile', lambda *_, **__: broken)
+    with pytest.raises(InputError, match=r'RuntimeError: no compiler\)') as caught:
+        backends.image_network(model(), 'abc', 'compile')
+    assert 'g++' in str(caught.value)
 
 
 @pytest.mark.parametrize('backend', ENGINES)
