@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from cooptrack_core.config import from_mapping, load_yaml
+from cooptrack_core.errors import InputError
 
 
 class Stage(str, Enum):
@@ -188,7 +189,7 @@ class StageRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The training file: a model and its stages.
+    """The training file: a model and its stages; a stage that is left out cannot be run.
 
     Attributes:
         model: Model configuration, a name below ``config/models`` without ``.yaml``.
@@ -202,17 +203,28 @@ class Recipe:
     """
 
     model: str
-    detection: StageRecipe
-    tracking: StageRecipe
-    cooperative: StageRecipe
+    detection: StageRecipe | None = None
+    tracking: StageRecipe | None = None
+    cooperative: StageRecipe | None = None
     mixed_precision: Literal['auto', 'off', 'on'] = 'auto'
     channels_last: bool = True
     checkpoint_every: int = 200
     validate_every: int = 0
 
     def stage(self, stage: Stage) -> StageRecipe:
-        """Return the recipe of a stage."""
-        recipe: StageRecipe = getattr(self, stage.value)
+        """Return the recipe of a stage.
+
+        Raises:
+            InputError: The file has no such stage.
+        """
+        recipe: StageRecipe | None = getattr(self, stage.value)
+        if recipe is None:
+            there = [s.value for s in Stage if getattr(self, s.value) is not None]
+            raise InputError(
+                f'this recipe has no stage {stage.value}',
+                field=stage.value,
+                remedy=f'choose one of {there}, or another --config',
+            )
         return recipe
 
 

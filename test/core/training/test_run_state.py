@@ -22,8 +22,11 @@ import pytest
 import torch
 
 from cooptrack_core.errors import InputError
+from cooptrack_core.resources import config_path
 from cooptrack_core.training.checkpoints import STATE_NAME, fingerprint, load_state, save_state
+from cooptrack_core.training.grow import can_grow
 from cooptrack_core.training.options import Optimisation, Stage, load_recipe
+from cooptrack_core.training.run import model_config
 from cooptrack_core.training.schedule import build_optimiser, learning_rate_factor
 
 
@@ -99,3 +102,17 @@ def test_an_unknown_recipe_key_names_the_nearest_one(tmp_path: Path):
     path.write_text(f'model: tiny\ndetektion: {stage}\ntracking: {stage}\ncooperative: {stage}\n')
     with pytest.raises(InputError, match="'detection'"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize('name', ['tiny_start', 'tiny', 'r50'])
+def test_every_shipped_recipe_can_be_read_and_names_a_model(name: str):
+    recipe = load_recipe(config_path(f'training/{name}.yaml'))
+    assert model_config(recipe.model).classes
+    if name == 'tiny_start':
+        assert recipe.stage(Stage.DETECTION).optimisation.iterations > 0
+        assert can_grow(model_config(recipe.model), model_config('tiny'))
+        with pytest.raises(InputError, match='no stage tracking') as caught:
+            recipe.stage(Stage.TRACKING)
+        assert 'detection' in str(caught.value)
+    else:
+        assert all(recipe.stage(stage).optimisation.iterations > 0 for stage in Stage)
