@@ -230,8 +230,10 @@ def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '--score-bias',
         type=float,
-        default=0.0,
-        help='added to the class logits of the fused output; choose it on validation scenes',
+        nargs=3,
+        metavar=('EGO', 'REMOTE', 'FUSED'),
+        help='added to the class logits of what rests on the ego, on a remote agent, on '
+        'both; choose them on validation scenes',
     )
     parser.set_defaults(module='halve')
 

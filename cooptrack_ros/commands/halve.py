@@ -18,10 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import cast
-
-import torch
-from torch import nn
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import load_weights, read_metadata, save_weights
@@ -30,13 +26,19 @@ from cooptrack_ros.commands.common import AGENT_WEIGHTS, COOPERATIVE_WEIGHTS
 from cooptrack_ros.console import Terminal, emit_json
 
 
-def shift_scores(model: CoopTrack, bias: float) -> None:
-    """Add to the class logits of the refined output: the operating point of fixed thresholds."""
-    if model.refine is None:
-        raise InputError('the model has no refined output', field='--score-bias')
-    last = cast(nn.Linear, model.refine.to_logits[-1])
-    with torch.no_grad():
-        last.bias.add_(bias)
+def with_score_bias(model: CoopTrack, bias: list[float]) -> None:
+    """Set the operating point of a cooperative model: its fixed thresholds see shifted logits.
+
+    Raises:
+        InputError: The model fuses nothing.
+    """
+    if model.config.cooperation is None:
+        raise InputError(
+            'the model has no cooperation part', field='--score-bias', remedy='leave it out'
+        )
+    ego, remote, both = bias
+    cooperation = dataclasses.replace(model.config.cooperation, score_bias=(ego, remote, both))
+    model.config = dataclasses.replace(model.config, cooperation=cooperation)
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         )
         agent.config = dataclasses.replace(agent.config, tracking=tracking)
     if options.score_bias:
-        shift_scores(cooperative, options.score_bias)
+        with_score_bias(cooperative, options.score_bias)
     for model, source, name in (
         (agent, options.agent, AGENT_WEIGHTS),
         (cooperative, options.cooperative, COOPERATIVE_WEIGHTS),

@@ -274,10 +274,7 @@ class FrameOutputs:
     @property
     def sources(self) -> Tensor:
         """(n',) int64 of Source: ego alone, remote alone, or fused, at this frame."""
-        from_remote = self.queries.remote_bits > 0
-        alone = self.decoder_rows < 0
-        source = torch.where(from_remote, int(Source.FUSED), int(Source.EGO))
-        return torch.where(alone, int(Source.REMOTE), source)
+        return source_of(self.queries, self.decoder_rows)
 
     @property
     def remote_agents(self) -> tuple[tuple[str, ...], ...]:
@@ -291,6 +288,17 @@ class FrameOutputs:
     def select_live(self) -> QuerySet:
         """Return the surviving queries at this frame's own time: what the message carries."""
         return self.queries.select(self.live)
+
+
+def source_of(queries: QuerySet, decoder_rows: Tensor) -> Tensor:
+    """(n,) int64 of Source at this frame.
+
+    Args:
+        queries: Say which remote agents took part in them.
+        decoder_rows: (n,) their row in the ego's decoder, -1 for none.
+    """
+    source = torch.where(queries.remote_bits > 0, int(Source.FUSED), int(Source.EGO))
+    return torch.where(decoder_rows < 0, int(Source.REMOTE), source)
 
 
 @dataclass(frozen=True, eq=False)

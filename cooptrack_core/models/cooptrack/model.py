@@ -55,6 +55,7 @@ from cooptrack_core.models.cooptrack.interface import (
     RemoteAlignment,
     RemoteInstances,
     TrackMemory,
+    source_of,
 )
 from cooptrack_core.models.cooptrack.mdfe import MotionFeatures
 from cooptrack_core.models.cooptrack.queries import (
@@ -277,7 +278,7 @@ class CoopTrack(nn.Module):
             queries, alignments, rows = self.cooperation(queries, remotes, matching)
         fused = queries
         if self.refine is not None:
-            queries = self.refine(queries)
+            queries = self._biased(self.refine(queries), rows)
         nothing = torch.zeros(len(queries), dtype=torch.bool, device=like.device)
         return FrameOutputs(
             queries=self._recorded(queries, start).in_full_precision(),
@@ -379,6 +380,15 @@ class CoopTrack(nn.Module):
             logits=logits,
             scores=logits.detach().sigmoid().max(-1).values,
         )
+
+    def _biased(self, queries: QuerySet, rows: Tensor) -> QuerySet:
+        """Scores of the ego, of remotes and of both made comparable, see CooperationConfig."""
+        cooperation = self.config.cooperation
+        if cooperation is None or not any(cooperation.score_bias):
+            return queries
+        bias = queries.logits.new_tensor((0.0, *cooperation.score_bias))
+        logits = queries.logits + bias[source_of(queries, rows)][:, None]
+        return queries.replace(logits=logits, scores=logits.detach().sigmoid().max(-1).values)
 
     def _recorded(self, queries: QuerySet, start: QuerySet) -> QuerySet:
         """Queries below the record threshold keep the state they entered the frame with."""
