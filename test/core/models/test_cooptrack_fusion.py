@@ -204,3 +204,20 @@ def test_tracks_make_room_only_as_a_quirk() -> None:
     everything = QuerySet.concatenate([queries, added])
     assert final_order(everything, 4, drops_tracks=True).tolist() == [3, 4, 1, 2]
     assert final_order(everything, 4, drops_tracks=False).tolist() == [3, 4, 1, 0]
+
+
+def test_scores_are_shifted_by_where_an_object_comes_from() -> None:
+    remotes = [remote(6, seed=3)]
+    gate = 50.0  # metres; some instances have a query nearby and some have not
+    plain = run(remotes, max_distance=gate)
+    shifted = run(remotes, max_distance=gate, score_bias=(-1.0, 0.5, 2.0))
+    assert torch.equal(plain.sources, shifted.sources)
+    assert len(plain.sources.unique()) == 3  # all three kinds are there
+    wanted = torch.tensor([0.0, -1.0, 0.5, 2.0])[plain.sources]
+    torch.testing.assert_close(
+        shifted.queries.logits - plain.queries.logits, wanted[:, None].expand(-1, 3)
+    )
+    torch.testing.assert_close(
+        shifted.queries.scores, shifted.queries.logits.sigmoid().max(1).values
+    )
+    assert torch.equal(plain.queries.boxes, shifted.queries.boxes)

@@ -1,0 +1,53 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`cooptrack halve` makes a pair of files that belong together, at the chosen operating point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import save_pair
+
+from cooptrack_core.models.checkpoint import load_weights, read_metadata
+from cooptrack_ros import cli
+
+FILES = ('tiny_agent.safetensors', 'tiny_cooperative.safetensors')
+
+
+def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
+    pair = save_pair(tmp_path)
+    out = tmp_path / 'weights'
+    arguments = ['halve', *map(str, pair), '-o', str(out), '--quiet', '--agent-threshold', '0.15']
+    assert cli.main([*arguments, '--score-bias', '-1', '0.5', '0']) == 0
+    agent, cooperative = (out / name for name in FILES)
+    assert read_metadata(cooperative)['sender_model_id'] == read_metadata(agent)['model_id']
+    assert load_weights(agent).config.tracking.score_threshold == 0.15
+    found = load_weights(cooperative)
+    assert found.config.cooperation is not None
+    assert found.config.cooperation.score_bias == (-1.0, 0.5, 0.0)
+    before = load_weights(pair[1]).state_dict()
+    for name, value in found.state_dict().items():
+        assert torch.equal(value, before[name].half().to(value)), name
+    assert agent.stat().st_size < 0.6 * pair[0].stat().st_size
+
+
+def test_two_single_agent_files_are_no_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    agent, _ = save_pair(tmp_path)
+    arguments = ['halve', str(agent), str(agent), '-o', str(tmp_path / 'out')]
+    assert cli.main([*arguments, '--score-bias', '0', '0', '0.5']) == 2
+    assert 'no cooperation part' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
