@@ -29,18 +29,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cooptrack_core.models.backbones.convnext import ConvNeXt, convnext_small
-from cooptrack_core.models.backbones.resnet import (
-    ResNet,
-    resnet50,
-    resnet101_deformable,
-    small_resnet,
-)
 from cooptrack_core.models.bev_encoder.bevformer import BevFormerEncoder
 from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.bev_encoder.motion import EgoMotion, can_bus_delta, can_bus_of
 from cooptrack_core.models.cooptrack.config import (
-    BackboneConfig,
     CooperationConfig,
     ModelConfig,
 )
@@ -67,11 +59,11 @@ from cooptrack_core.models.cooptrack.queries import (
 from cooptrack_core.models.cooptrack.reasoning import SpatialTemporalReasoning
 from cooptrack_core.models.cooptrack.refine import RefineHeads
 from cooptrack_core.models.cooptrack.unused import UnusedWeights
-from cooptrack_core.models.neck import PyramidNeck, SingleLevelNeck, TopDownNeck
+from cooptrack_core.models.image_parts import make_backbone, make_neck
 from cooptrack_core.tracking import life_cycle
 from cooptrack_core.tracking.duplicates import silence_duplicates
 
-__all__ = ['CoopTrack', 'Matching', 'make_backbone']
+__all__ = ['CoopTrack', 'Matching']
 
 
 class CoopTrack(nn.Module):
@@ -404,26 +396,6 @@ class CoopTrack(nn.Module):
                 for name, new in ((name, getattr(queries, name)) for name in fields)
             }
         )
-
-
-def make_backbone(config: BackboneConfig) -> ResNet | ConvNeXt:
-    """Build the backbone a configuration names."""
-    if config.kind == 'resnet50':
-        return resnet50(config.frozen_norm)
-    if config.kind == 'resnet101':
-        return resnet101_deformable(config.frozen_norm)
-    if config.kind == 'convnext_small':
-        return convnext_small()
-    return small_resnet(config.widths, config.blocks, config.frozen_norm)
-
-
-def make_neck(config: BackboneConfig, channels: Sequence[int], dims: int) -> nn.Module:
-    """Build the neck that belongs to a backbone of so many channels per stage."""
-    if config.kind == 'resnet50':
-        return SingleLevelNeck(channels[-1], dims)
-    if config.levels > 1:
-        return PyramidNeck(channels, dims)
-    return TopDownNeck(channels, dims)
 
 
 def _can_bus(frame: FrameInputs) -> NDArray[np.float64]:

@@ -38,7 +38,8 @@ from cooptrack_core.models.backbones.resnet import (
     resnet101_deformable,
 )
 from cooptrack_core.models.cooptrack.config import BackboneConfig, ImageConfig, ModelConfig
-from cooptrack_core.models.cooptrack.model import CoopTrack, make_backbone
+from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.image_parts import make_backbone
 from cooptrack_core.models.neck import PyramidNeck
 from cooptrack_core.resources import config_path
 from cooptrack_core.training.inputs import image_tensor
