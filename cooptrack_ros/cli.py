@@ -235,6 +235,13 @@ def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help='added to the class logits of what rests on the ego, on a remote agent, on '
         'both; choose them on validation scenes',
     )
+    parser.add_argument(
+        '--velocity-gain',
+        type=float,
+        metavar='SHARE',
+        help='of the gap between predicted and found place that corrects the velocity of a track, '
+        '0 to 1 (default: as trained)',
+    )
     parser.set_defaults(module='halve')
 
 

@@ -41,16 +41,21 @@ def with_score_bias(model: CoopTrack, bias: list[float]) -> None:
     model.config = dataclasses.replace(model.config, cooperation=cooperation)
 
 
+def _set_tracking(model: CoopTrack, **changes: float) -> None:
+    tracking = dataclasses.replace(model.config.tracking, **changes)
+    model.config = dataclasses.replace(model.config, tracking=tracking)
+
+
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Round both files together: the cooperative one names the rounded sender."""
     ids = {}
     sender = ''
     agent, cooperative = load_weights(options.agent), load_weights(options.cooperative)
     if options.agent_threshold is not None:
-        tracking = dataclasses.replace(
-            agent.config.tracking, score_threshold=options.agent_threshold
-        )
-        agent.config = dataclasses.replace(agent.config, tracking=tracking)
+        _set_tracking(agent, score_threshold=options.agent_threshold)
+    if options.velocity_gain is not None:
+        _set_tracking(agent, velocity_gain=options.velocity_gain)
+        _set_tracking(cooperative, velocity_gain=options.velocity_gain)
     if options.score_bias:
         with_score_bias(cooperative, options.score_bias)
     for model, source, name in (

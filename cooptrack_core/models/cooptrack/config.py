@@ -181,6 +181,8 @@ class TrackingConfig:
         centre_range: Boxes outside are not reported, metres in the agent frame.
         duplicate_distance: Per class, metres: of two queries nearer than this the less certain
             one is silenced (``tracking/duplicates.py``); None as released.
+        velocity_gain: How much of the gap between predicted and found place corrects the
+            velocity of a track (``tracking/velocity.py``); 0 as released: the network's alone.
     """
 
     output_threshold: float = 0.3
@@ -194,6 +196,7 @@ class TrackingConfig:
         default_factory=lambda: PerceptionRange(-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
     )
     duplicate_distance: tuple[float, ...] | None = None
+    velocity_gain: float = 0.0
 
 
 @dataclass(frozen=True)

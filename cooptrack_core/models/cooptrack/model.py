@@ -62,6 +62,7 @@ from cooptrack_core.models.cooptrack.unused import UnusedWeights
 from cooptrack_core.models.image_parts import make_backbone, make_neck
 from cooptrack_core.tracking import life_cycle
 from cooptrack_core.tracking.duplicates import silence_duplicates
+from cooptrack_core.tracking.velocity import corrected_velocity
 
 __all__ = ['CoopTrack', 'Matching']
 
@@ -271,6 +272,10 @@ class CoopTrack(nn.Module):
         fused = queries
         if self.refine is not None:
             queries = self._biased(self.refine(queries), rows)
+        if memory is not None and not self.training:
+            seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
+            gain = self.config.tracking.velocity_gain
+            queries = corrected_velocity(queries, start, rows, seconds, gain)
         nothing = torch.zeros(len(queries), dtype=torch.bool, device=like.device)
         return FrameOutputs(
             queries=self._recorded(queries, start).in_full_precision(),
