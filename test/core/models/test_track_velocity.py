@@ -1,0 +1,87 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tracks find their velocity from where they turn up."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import config, frame, model
+
+from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.interface import QuerySet
+from cooptrack_core.tracking.velocity import corrected_velocity
+
+SECONDS = 0.1
+_LEARNT = model().learnt
+speeds = st.floats(-20.0, 20.0)
+
+
+def queries(xy: torch.Tensor, velocity: torch.Tensor, tracked: torch.Tensor) -> QuerySet:
+    """(n) queries at places (n, 2) with velocities (n, 2)."""
+    n = len(xy)
+    fresh = _LEARNT.fresh(torch.arange(n), 3, 4)
+    boxes = box_code.with_centre(
+        torch.zeros(n, box_code.CODE_SIZE), torch.cat([xy, torch.zeros(n, 1)], 1)
+    )
+    boxes[:, 8:10] = velocity
+    return fresh.replace(boxes=boxes, tracked=tracked)
+
+
+@settings(deadline=None, max_examples=25)
+@given(vx=speeds, vy=speeds, gain=st.floats(0.1, 1.0))
+def test_a_steady_object_is_soon_followed_without_lag(vx: float, vy: float, gain: float):
+    true, place = torch.tensor([[vx, vy]]), torch.zeros(1, 2)
+    velocity, here = torch.zeros(1, 2), torch.tensor([0])
+    tracked = torch.ones(1, dtype=torch.bool)
+    for _ in range(60):
+        start = queries(place + velocity * SECONDS, velocity, tracked)
+        place = place + true * SECONDS
+        found = queries(place, torch.full((1, 2), 99.0), tracked)
+        velocity = corrected_velocity(found, start, here, SECONDS, gain).boxes[:, 8:10]
+    torch.testing.assert_close(velocity, true, atol=0.1, rtol=0.0)
+
+
+def test_new_queries_and_other_fields_are_left_alone():
+    tracked = torch.tensor([True, False, True])
+    zeros = torch.zeros(3, 2)
+    start = queries(zeros, zeros, tracked)
+    found = queries(zeros + 1.0, zeros + 7.0, tracked)
+    rows = torch.tensor([0, 1, -1])  # the last one is a remote instance
+    result = corrected_velocity(found, start, rows, SECONDS, 0.5)
+    assert result.boxes[:, 8].tolist() == [5.0, 7.0, 7.0]  # 0.5 x 1 m / 0.1 s
+    assert torch.equal(result.boxes[:, :8], found.boxes[:, :8])
+    for seconds, gain in ((SECONDS, 0.0), (0.0, 0.5)):
+        assert corrected_velocity(found, start, rows, seconds, gain) is found
+
+
+def test_a_streaming_model_uses_it_from_the_second_frame_on():
+    plain = model(config('lift'), confident=1.0)
+    tracking = dataclasses.replace(plain.config.tracking, velocity_gain=0.5)
+    changed = model(dataclasses.replace(plain.config, tracking=tracking), confident=1.0)
+    memories = [None, None]
+    for step in range(2):
+        outputs = []
+        for i, network in enumerate((plain, changed)):
+            with torch.inference_mode():
+                out, memories[i] = network(frame(step), memories[i])
+            outputs.append(out.queries)
+        a, b = (q.boxes[:, 8:10] for q in outputs)
+        assert torch.equal(a, b) == (step == 0)
+        torch.testing.assert_close(outputs[0].boxes[:, :8], outputs[1].boxes[:, :8])
+    assert outputs[0].tracked.any()
