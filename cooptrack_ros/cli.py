@@ -236,6 +236,12 @@ def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         'both; choose them on validation scenes',
     )
     parser.add_argument(
+        '--remote-weight',
+        type=float,
+        metavar='SHARE',
+        help='of the remote instance in the place of a matched pair (default: as trained)',
+    )
+    parser.add_argument(
         '--velocity-gain',
         type=float,
         metavar='SHARE',

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import Any
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import load_weights, read_metadata, save_weights
@@ -26,19 +27,22 @@ from cooptrack_ros.commands.common import AGENT_WEIGHTS, COOPERATIVE_WEIGHTS
 from cooptrack_ros.console import Terminal, emit_json
 
 
-def with_score_bias(model: CoopTrack, bias: list[float]) -> None:
-    """Set the operating point of a cooperative model: its fixed thresholds see shifted logits.
+def _set_cooperation(model: CoopTrack, **changes: Any) -> None:
+    """Change the fusion of a cooperative model.
 
     Raises:
         InputError: The model fuses nothing.
     """
     if model.config.cooperation is None:
         raise InputError(
-            'the model has no cooperation part', field='--score-bias', remedy='leave it out'
+            'the second model has no cooperation part',
+            field='--score-bias, --remote-weight',
+            remedy='give cooperative weights second, or leave these options out',
         )
-    ego, remote, both = bias
-    cooperation = dataclasses.replace(model.config.cooperation, score_bias=(ego, remote, both))
+    cooperation = dataclasses.replace(model.config.cooperation, **changes)
     model.config = dataclasses.replace(model.config, cooperation=cooperation)
+    if model.cooperation is not None:
+        model.cooperation.config = cooperation
 
 
 def _set_tracking(model: CoopTrack, **changes: float) -> None:
@@ -57,7 +61,9 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         _set_tracking(agent, velocity_gain=options.velocity_gain)
         _set_tracking(cooperative, velocity_gain=options.velocity_gain)
     if options.score_bias:
-        with_score_bias(cooperative, options.score_bias)
+        _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
+    if options.remote_weight is not None:
+        _set_cooperation(cooperative, remote_weight=options.remote_weight)
     for model, source, name in (
         (agent, options.agent, AGENT_WEIGHTS),
         (cooperative, options.cooperative, COOPERATIVE_WEIGHTS),

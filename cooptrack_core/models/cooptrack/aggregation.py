@@ -37,13 +37,16 @@ class Aggregation(nn.Module):
         self.cross_feats = two_layers(2 * dims, dims)
         self.cross_motion = two_layers(2 * dims, dims)
 
-    def fuse(self, queries: QuerySet, remote: RemoteAlignment, bit: int) -> QuerySet:
+    def fuse(
+        self, queries: QuerySet, remote: RemoteAlignment, bit: int, weight: float = 0.5
+    ) -> QuerySet:
         """Fuse the pairs in place of their queries and append the unmatched remote instances.
 
         Args:
             queries: (n) queries.
             remote: Aligned instances (m) with their pairs.
             bit: Position of this remote in ``remote_bits``.
+            weight: Share of the remote instance in the place of a pair.
 
         Returns:
             Queries (n + unmatched).
@@ -54,13 +57,15 @@ class Aggregation(nn.Module):
             both = torch.cat([own[rows], theirs[columns]], -1)
             return own.index_copy(0, rows, mlp(both).to(own.dtype))
 
-        middle = (queries.refs[rows] + remote.refs[columns]) / 2
+        own, theirs = queries.refs[rows], remote.refs[columns]
+        # As released; the general form rounds otherwise.
+        place = (own + theirs) / 2 if weight == 0.5 else own + weight * (theirs - own)
         bits = queries.remote_bits.index_copy(0, rows, queries.remote_bits[rows] | (1 << bit))
         fused = queries.replace(
             feats=pair(self.fuse_feats, queries.feats, remote.feats),
             motion=pair(self.fuse_motion, queries.motion, remote.motion),
             embeds=pair(self.fuse_embeds, queries.embeds, remote.embeds),
-            refs=queries.refs.index_copy(0, rows, middle),
+            refs=queries.refs.index_copy(0, rows, place),
             remote_bits=bits,
         )
         alone = torch.ones(len(remote.refs), dtype=torch.bool, device=rows.device)

@@ -151,6 +151,9 @@ class CooperationConfig:
         max_distance: Pairs farther apart are not fused, metres; None for no limit.
         ego_footprint: x_min, x_max, y_min, y_max of the receiver in its own agent frame, metres;
             a remote instance inside is the receiver itself. None for no such check.
+        remote_weight: Share of the remote instance in the place where a matched pair meets; a half
+            as released. More of it where the remote agent places objects better than the ego, as
+            a unit on a pole does.
         score_bias: Added to the refined class logits of what at this frame rests on the ego
             alone, on a remote agent alone, and on both: thresholds are the same for all, but the
             three are not equally sure of themselves. Not part of the official code.
@@ -163,6 +166,7 @@ class CooperationConfig:
     affinity_threshold: float = 0.3
     max_distance: float | None = None
     ego_footprint: tuple[float, float, float, float] | None = (-3.0, 3.0, -1.5, 1.5)
+    remote_weight: float = 0.5
     score_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 

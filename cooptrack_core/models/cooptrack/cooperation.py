@@ -68,7 +68,7 @@ class Cooperation(nn.Module):
         own, alignments = len(queries), []
         for bit, remote in enumerate(sorted(remotes, key=lambda r: r.agent_id)):
             alignment = self.match(queries, self.align(remote), matching)
-            queries = self.aggregate.fuse(queries, alignment, bit)
+            queries = self.aggregate.fuse(queries, alignment, bit, self.config.remote_weight)
             alignments.append(alignment)
         order = final_order(queries, own, self.quirks.complement_drops_tracks)
         fused = self.aggregate.cross(queries.select(order))

@@ -90,15 +90,16 @@ def test_official_matching_pairs_every_instance(count: int) -> None:
     assert int((outputs.sources == Source.FUSED).sum()) == kept
 
 
-def test_a_matched_pair_meets_in_the_middle() -> None:
-    outputs = run([remote(3)])
+@pytest.mark.parametrize('weight', [0.5, 0.8])
+def test_a_matched_pair_meets_in_between(weight: float) -> None:
+    outputs = run([remote(3)], remote_weight=weight)
     (aligned,) = outputs.remotes
     assert len(aligned.ego_rows) > 0
     before = outputs.decoder.last_refs[0]
     for ego, other in zip(aligned.ego_rows.tolist(), aligned.remote_rows.tolist(), strict=True):
         (row,) = (outputs.decoder_rows == ego).nonzero()[:, 0].tolist()
-        middle = (before[ego] + aligned.refs[other]) / 2
-        torch.testing.assert_close(outputs.fused_refs[row], middle)
+        place = (1 - weight) * before[ego] + weight * aligned.refs[other]
+        torch.testing.assert_close(outputs.fused_refs[row], place)
 
 
 def test_instances_below_the_affinity_threshold_become_queries() -> None:
