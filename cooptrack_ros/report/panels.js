@@ -101,7 +101,7 @@ function drawPicked() {
 function drawChart(canvas, series, unit) {
   const [context, width, height] = prepare(canvas);
   if (!frames.length || !width) return;
-  const [left, right, top, bottom] = [52, 8, 8, 20];
+  const [left, right, top, bottom] = [64, 8, 8, 20];
   const last = Math.max(frames[frames.length - 1].time, 1e-3);
   const most = Math.max(1, ...series.flatMap((one) => one.values.filter((value) => value !== null)));
   const step = niceStep(most / 3);
