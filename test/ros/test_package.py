@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -81,7 +82,9 @@ def test_an_installed_wheel_finds_its_files_from_any_directory(
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', environment], check=True)
     python = environment / 'bin' / 'python'
     install = [sys.executable, '-m', 'pip', '--python', str(python), 'install', '-q']
-    subprocess.run([*install, '--no-deps', wheel], check=True)
+    # A workspace that is sourced holds the package as well; it is not to count as installed.
+    clean = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    subprocess.run([*install, '--no-deps', wheel], check=True, env=clean)
     # The dependencies of this environment serve; the package itself must be the installed one.
     dependencies = Path(pytest.__file__).parents[1]
     (site,) = (environment / 'lib').glob('python*/site-packages')
