@@ -42,7 +42,7 @@ from torch import nn
 
 from cooptrack_core.geometry import SE3
 from cooptrack_core.models.backbones.resnet import resnet50
-from cooptrack_core.models.backends import ImageNetwork, image_network
+from cooptrack_core.models.backends import ENDINGS, ImageNetwork, export, image_network
 from cooptrack_core.models.checkpoint import load_weights
 from cooptrack_core.models.cooptrack.config import ModelConfig, r50
 from cooptrack_core.models.cooptrack.interface import FrameInputs, RemoteInstances
@@ -199,17 +199,23 @@ def yardstick_ms(config: ModelConfig, repeats: int) -> float:
 def table(options: argparse.Namespace) -> str:
     """Markdown table of one model in every backend, each in a process of its own."""
     rows = []
-    for backend, precision in COMBINATIONS:
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / 'result.json'
+    base = [sys.executable, '-m', 'benchmarks.forward', '--model', options.model]
+    with tempfile.TemporaryDirectory() as directory:
+        result = Path(directory) / 'result.json'
+        for backend, precision in COMBINATIONS:
             command = [
-                sys.executable, '-m', 'benchmarks.forward', '--model', options.model,
-                '--threads', str(options.threads), '--frames', str(options.frames),
+                *base, '--threads', str(options.threads), '--frames', str(options.frames),
                 '--instances', str(options.instances), '--backend', backend,
-                '--precision', precision, '--json', str(path),
+                '--precision', precision, '--json', str(result),
             ]  # fmt: skip
+            if backend in ENDINGS:  # converted beforehand, as a user would, by "cooptrack export"
+                path = Path(directory) / f'network{ENDINGS[backend]}'
+                convert = [*base, '--backend', backend, '--export', str(path)]
+                if not path.exists() and subprocess.run(convert, check=False).returncode:
+                    continue
+                command += ['--exported', str(path)]
             if subprocess.run(command, check=False).returncode == 0:
-                rows.append(json.loads(path.read_text(encoding='utf-8')))
+                rows.append(json.loads(result.read_text(encoding='utf-8')))
     own = next(r['frame_ms'] for r in rows if (r['backend'], r['precision']) == COMBINATIONS[0])
     names = [n for n in ('backbone', 'neck', 'other engine', *PARTS[2:]) if any(
         n in r['parts_ms'] for r in rows)]  # fmt: skip
@@ -236,6 +242,8 @@ def main() -> int:
         '--backend', choices=('torch', 'compile', 'openvino', 'onnxruntime'), default='torch'
     )
     parser.add_argument('--precision', choices=('fp32', 'bf16'), default='fp32')
+    parser.add_argument('--export', type=Path, help='only convert for the backend, into this file')
+    parser.add_argument('--exported', type=Path, help='a file of --export')
     parser.add_argument('--json', type=Path)
     parser.add_argument('--table', action='store_true', help='all backends, as Markdown')
     options = parser.parse_args()
@@ -245,13 +253,16 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     terminal = Terminal()
     sender, receiver = models(options.model)
+    if options.export:
+        export(receiver, 'benchmark', options.backend, options.export)
+        return 0
     remotes = [a_message(receiver.config, sender.config, options.instances)]
     plain = receiver
     if not options.unprepared:
         receiver = for_inference(receiver, options.precision)
     if options.backend != 'torch':
         receiver.image_network = image_network(
-            plain, 'benchmark', options.backend, options.precision
+            plain, 'benchmark', options.backend, options.precision, options.exported
         )
     del sender, plain
     yardstick = yardstick_ms(receiver.config, options.frames)

@@ -93,6 +93,30 @@ class SpatialTemporalReasoning(nn.Module):
         times = torch.arange(config.history, dtype=torch.float32) / steps
         self.register_buffer('time_code', sinusoid(times, dims), persistent=False)
 
+    def _look_back(
+        self,
+        transformer: ReasoningTransformer,
+        x: Tensor,
+        history: Tensor,
+        times: Tensor,
+        padding: Tensor,
+    ) -> Tensor:
+        """Objects x (n, D) look at their own histories (n, L, D), newest last."""
+        out: Tensor
+        lone = padding[:, :-1].all(-1)
+        if self.training or not lone.any():
+            out = transformer(x[:, None], times[-1:], history, times, padding)
+            return out[:, 0]
+        # Most objects are new and have one slot to look at: then the attention passes its value.
+        out = torch.empty_like(x)
+        out[lone] = transformer(x[lone, None], times[-1:], history[lone, -1:], times[-1:])[:, 0]
+        old = ~lone
+        if old.any():
+            out[old] = transformer(x[old, None], times[-1:], history[old], times, padding[old])[
+                :, 0
+            ]
+        return out
+
     def forward(self, queries: QuerySet) -> QuerySet:
         """Append this frame to the histories, reason, and return the updated queries.
 
@@ -104,11 +128,10 @@ class SpatialTemporalReasoning(nn.Module):
         padding = torch.cat([queries.hist_padding[:, 1:], newest], 1)  # (n, L)
 
         times = self.time_mlp(self.time_code)  # (L, D)
-        now, embeds = times[-1:], queries.embeds[None]  # (1, D), (1, n, D)
-        feats = self.temporal(queries.feats[:, None], now, hist_feats, times, padding)  # (n, 1, D)
-        feats = feats.transpose(0, 1)  # (1, n, D): all objects are one sequence
-        feats = self.spatial(feats, embeds, feats, embeds)[0]
-        motion = self.motion(queries.motion[:, None], now, hist_motion, times, padding)[:, 0]
+        embeds = queries.embeds[None]  # (1, n, D)
+        feats = self._look_back(self.temporal, queries.feats, hist_feats, times, padding)  # (n, D)
+        feats = self.spatial(feats[None], embeds, feats[None], embeds)[0]  # all are one sequence
+        motion = self._look_back(self.motion, queries.motion, hist_motion, times, padding)
 
         return queries.replace(
             feats=feats,
