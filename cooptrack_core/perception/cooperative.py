@@ -26,6 +26,7 @@ from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.interface import FrameOutputs, RemoteInstances, TrackMemory
 from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.agent import best_rows, to_tracks
+from cooptrack_core.perception.disturbance import MisalignedMessage
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
 
@@ -120,6 +121,10 @@ def to_remote(
     """
     ego_SE3_remote = frame.world_SE3_agent.inverse() @ message.world_SE3_agent
 
+    believed = message.alignment_SE3_agent if isinstance(message, MisalignedMessage) else None
+    ego_SE3_world = frame.world_SE3_agent.inverse()
+    caa_T_remote = None if believed is None else (ego_SE3_world @ believed).matrix
+
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
 
@@ -133,6 +138,7 @@ def to_remote(
         range=message.range,
         ego_T_remote=ego_SE3_remote.matrix,
         age_s=(frame.stamp_ns - message.stamp_ns) / 1e9,
+        caa_T_remote=caa_T_remote,
     )
 
 

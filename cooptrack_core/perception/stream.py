@@ -22,18 +22,20 @@ holds the messages the ego may fuse. Live nodes have a real radio and use the in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
+from cooptrack_core.perception.disturbance import Disturbance
 from cooptrack_core.structures import AgentFrame, InstanceMessage
 from cooptrack_core.v2x.codec import Dtype, encode_message
-from cooptrack_core.v2x.inbox import Accepted, MessageInbox
+from cooptrack_core.v2x.inbox import Accepted, InboxSettings, MessageInbox
 from cooptrack_core.v2x.link import LinkModel
 
 _NS_PER_MS = 1_000_000
 # A stamp this much older than the newest one is a jump back in time (a bag that loops), not the
 # skew between two agents' clocks.
 _JUMP_BACK_NS = 1_000 * _NS_PER_MS
+_SAFE = InboxSettings()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class StreamOptions:
         seed: Seed of the link model.
         repeat: Fuse the newest message of a sender again while nothing newer arrives and it is
             young enough, instead of once.
+        max_age_ms: Oldest capture the ego takes, as ``InboxSettings``.
+        future_tolerance_ms: How far ahead of the ego's clock a capture may be stamped.
+        compensate: Messages are moved over their age to the ego's time. False fuses them as if
+            they were captured at the ego's time.
+        disturbance: What is wrong with the remote agents.
     """
 
     dtype: Dtype = 'int8'
@@ -58,6 +65,24 @@ class StreamOptions:
     loss: float = 0.0
     seed: int = 0
     repeat: bool = False
+    max_age_ms: float = _SAFE.max_age_ns / _NS_PER_MS
+    future_tolerance_ms: float = _SAFE.future_tolerance_ns / _NS_PER_MS
+    compensate: bool = True
+    disturbance: Disturbance = field(default_factory=Disturbance)
+
+    def inbox_settings(self) -> InboxSettings:
+        """What the ego's inbox takes.
+
+        Raises:
+            ValueError: The ages are impossible.
+        """
+        age_ns = round(self.max_age_ms * _NS_PER_MS)
+        ahead_ns = round(self.future_tolerance_ms * _NS_PER_MS)
+        return InboxSettings(
+            max_age_ns=age_ns,
+            future_tolerance_ns=ahead_ns,
+            forget_after_ns=max(_SAFE.forget_after_ns, age_ns + ahead_ns),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +113,13 @@ class EgoMoment:
     Attributes:
         frame: The ego frame.
         now_ns: Time of processing: frame time plus the wait.
-        messages: Per remote agent the newest message that is young enough, by agent id.
+        messages: Per remote agent the newest message that is young enough, by agent id; without
+            compensation stamped as the frame.
         events: What the radio brought since the previous moment.
         remote_frames: Newest frame of each remote agent. For pictures and baselines only.
         remote_results: What each remote agent made of it. For baselines only: nothing but
-            ``messages`` may influence the ego's tracks.
+            ``messages`` may influence the ego's tracks. Tracks in it have the right pose and
+            time whatever the disturbance.
     """
 
     frame: AgentFrame
@@ -182,7 +209,11 @@ class RadioStream:
         agent = self.agents.get(frame.agent_id)
         if agent is None:
             agent = self.agents[frame.agent_id] = self._make_agent(frame)
+        frame = self.options.disturbance.frame(frame)
         result = agent.process(frame)
+        message = self.options.disturbance.sent(result.message)
+        if message is not result.message:
+            result = replace(result, message=message)
         self._recent.append((frame, result))
         if self._on_message is not None:
             self._on_message(result)
@@ -191,7 +222,7 @@ class RadioStream:
             o = self.options
             link = LinkModel(o.latency_ms, o.jitter_ms, o.loss, o.seed, name=frame.agent_id)
             self.links[frame.agent_id] = link
-        data = encode_message(result.message, self.options.dtype)
+        data = encode_message(message, self.options.dtype)
         lost_before = link.stats.lost
         link.send(data, frame.stamp_ns)
         if link.stats.lost > lost_before:
@@ -232,8 +263,17 @@ class RadioStream:
         return EgoMoment(
             frame,
             now_ns,
-            self.inbox.latest(frame.stamp_ns, new_only=not self.options.repeat),
+            self._fusible(frame.stamp_ns),
             tuple(events),
             {agent_id: pair[0] for agent_id, pair in newest.items()},
             {agent_id: pair[1] for agent_id, pair in newest.items()},
         )
+
+    def _fusible(self, stamp_ns: int) -> tuple[InstanceMessage, ...]:
+        """Messages for an ego frame of that time, as the fusion shall see them."""
+        options = self.options
+        messages = self.inbox.latest(stamp_ns, new_only=not options.repeat)
+        messages = tuple(options.disturbance.received(message) for message in messages)
+        if options.compensate:
+            return messages
+        return tuple(replace(message, stamp_ns=stamp_ns) for message in messages)

@@ -79,7 +79,10 @@ class CrossAgentAlignment(nn.Module):
         kept = self._kept(points)
         boxes = box_code.transform(boxes[kept], ego_T_remote)
 
-        rotation, translation = self.latent_pose(ego_T_remote)
+        believed = ego_T_remote
+        if remote.caa_T_remote is not None:
+            believed = torch.tensor(remote.caa_T_remote).to(like)
+        rotation, translation = self.latent_pose(believed)
         streams = {'feats': remote.query_feats, 'embeds': remote.query_embeds}
         streams['motion'] = remote.motion_feats
         aligned = {

@@ -79,6 +79,8 @@ class RemoteInstances:
         ego_T_remote: (4, 4) float64, sender's agent frame to the receiver's agent frame.
         age_s: Receiver's frame time minus capture time, seconds. Reference points and boxes are
             moved on by velocity times age first; 0 leaves them as they are.
+        caa_T_remote: (4, 4) float64 in place of ``ego_T_remote`` where it moves features, for
+            experiments with a disturbed alignment; None for the same.
     """
 
     agent_id: str
@@ -90,6 +92,7 @@ class RemoteInstances:
     range: PerceptionRange
     ego_T_remote: Array
     age_s: float = 0.0
+    caa_T_remote: Array | None = None
 
     def __len__(self) -> int:
         """Return M."""
