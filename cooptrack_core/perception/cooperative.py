@@ -119,10 +119,13 @@ def to_remote(
 
     The transform is computed in float64: world coordinates are large.
     """
-    ego_SE3_remote = frame.world_SE3_agent.inverse() @ message.world_SE3_agent
+    ego_SE3_world = frame.world_SE3_agent.inverse()
+    ego_SE3_remote = ego_SE3_world @ message.world_SE3_agent
+    turn = np.eye(3)
+    turn[:2, :2] = ego_SE3_world.matrix[:2, :2]
+    planar = message.pose_covariance[np.ix_((0, 1, 5), (0, 1, 5))]
 
     believed = message.alignment_SE3_agent if isinstance(message, MisalignedMessage) else None
-    ego_SE3_world = frame.world_SE3_agent.inverse()
     caa_T_remote = None if believed is None else (ego_SE3_world @ believed).matrix
 
     def tensor(array: np.ndarray) -> torch.Tensor:
@@ -139,6 +142,8 @@ def to_remote(
         ego_T_remote=ego_SE3_remote.matrix,
         age_s=(frame.stamp_ns - message.stamp_ns) / 1e9,
         caa_T_remote=caa_T_remote,
+        role=message.role,
+        pose_covariance=turn @ planar @ turn.T,
     )
 
 

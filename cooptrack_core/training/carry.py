@@ -19,7 +19,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.interface import QuerySet
 from cooptrack_core.training.matching import Matching
 from cooptrack_core.training.options import Streaming
 from cooptrack_core.training.targets import GroundTruth
@@ -117,3 +119,32 @@ def carried_rows(
     free = torch.nonzero(matching.ids < 0)[:, 0]
     best = scores[free].argsort(descending=True, stable=True)[:wanted]
     return torch.cat([active, free[best]])
+
+
+@torch.no_grad()
+def displaced(
+    live: QuerySet,
+    range_: PerceptionRange,
+    plan: Streaming,
+    generator: torch.Generator | None = None,
+) -> QuerySet:
+    """Half of the tracks, drawn at random, at wrong places, as errors of a long drive would.
+
+    Args:
+        live: Tracks, agent frame.
+        range_: Range of their reference points.
+        plan: ``track_noise`` and ``track_range_noise``; both 0 change nothing and draw nothing.
+        generator: Source of randomness on the CPU.
+    """
+    if not len(live) or (plan.track_noise <= 0 and plan.track_range_noise <= 0):
+        return live
+    count = len(live)
+    chosen = (torch.rand(count, 1, generator=generator) < 0.5).to(live.refs)
+    around = torch.randn(count, 2, generator=generator).clamp(-2, 2).to(live.refs)
+    along = torch.randn(count, 1, generator=generator).clamp(-2, 2).to(live.refs)
+    sight = box_code.centre(live.boxes)[:, :2].to(live.refs)  # its length is the distance
+    shift = chosen * (plan.track_noise * around + plan.track_range_noise * along * sight)
+    extent = box_code.range_tensors(range_, live.refs)[1]
+    refs = torch.cat([live.refs[:, :2] + shift / extent[:2], live.refs[:, 2:]], 1)
+    boxes = torch.cat([live.boxes[:, :2] + shift, live.boxes[:, 2:]], 1)
+    return live.replace(refs=refs, boxes=boxes)

@@ -124,6 +124,10 @@ class Streaming:
         false_positive_ratio: Share of false positives carried beside the tracks.
         carry_iou: A match overlapping its object more than this lives on.
         carry_distance: So does a match within this distance of it, metres; 0 as released.
+        track_noise: Half of the tracks enter the next frame displaced, standard deviation in
+            metres; 0 as released. In a short clip a track's error and that of the image are the
+            same, so a network would learn to trust the track; in a long drive they are not.
+        track_range_noise: The same along the line of sight, as a share of the distance.
         decoder_losses: Whether decoder layers are supervised (as released: not in the
             cooperative stage).
         fusion_pairs: Which pairs are fused in training: ``rule`` (as released: nearest within
@@ -145,6 +149,8 @@ class Streaming:
     false_positive_ratio: float = 0.3
     carry_iou: float = 0.5
     carry_distance: float = 0.0
+    track_noise: float = 0.0
+    track_range_noise: float = 0.0
     decoder_losses: bool = True
     fusion_pairs: Literal['rule', 'learnt'] = 'rule'
     association_alpha: float = -1.0

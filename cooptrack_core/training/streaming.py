@@ -32,7 +32,7 @@ from cooptrack_core.models.cooptrack.interface import (
 )
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.models.cooptrack.model import Matching as Pairing
-from cooptrack_core.training.carry import carried_rows, refresh_iou, well_placed
+from cooptrack_core.training.carry import carried_rows, displaced, refresh_iou, well_placed
 from cooptrack_core.training.losses import (
     Share,
     association_loss,
@@ -263,6 +263,6 @@ def _carry(
     placed = well_placed(iou, judged.detach().float(), matching, truth, plan)
     rows = carried_rows(matching, placed, queries.scores.detach(), plan, generator)
     live = queries.replace(ids=matching.ids, tracked=torch.ones_like(queries.tracked))
-    live = live.select(rows).detach()
+    live = displaced(live.select(rows).detach(), model.config.range, plan, generator)
     memory = model.remember(frame, outputs, live, next_id=1)
     return TrainingMemory(memory.detach(), iou[rows])

@@ -38,7 +38,7 @@ class Aggregation(nn.Module):
         self.cross_motion = two_layers(2 * dims, dims)
 
     def fuse(
-        self, queries: QuerySet, remote: RemoteAlignment, bit: int, weight: float = 0.5
+        self, queries: QuerySet, remote: RemoteAlignment, bit: int, places: Tensor
     ) -> QuerySet:
         """Fuse the pairs in place of their queries and append the unmatched remote instances.
 
@@ -46,7 +46,7 @@ class Aggregation(nn.Module):
             queries: (n) queries.
             remote: Aligned instances (m) with their pairs.
             bit: Position of this remote in ``remote_bits``.
-            weight: Share of the remote instance in the place of a pair.
+            places: (p, 3) normalised reference points of the pairs.
 
         Returns:
             Queries (n + unmatched).
@@ -57,15 +57,12 @@ class Aggregation(nn.Module):
             both = torch.cat([own[rows], theirs[columns]], -1)
             return own.index_copy(0, rows, mlp(both).to(own.dtype))
 
-        own, theirs = queries.refs[rows], remote.refs[columns]
-        # As released; the general form rounds otherwise.
-        place = (own + theirs) / 2 if weight == 0.5 else own + weight * (theirs - own)
         bits = queries.remote_bits.index_copy(0, rows, queries.remote_bits[rows] | (1 << bit))
         fused = queries.replace(
             feats=pair(self.fuse_feats, queries.feats, remote.feats),
             motion=pair(self.fuse_motion, queries.motion, remote.motion),
             embeds=pair(self.fuse_embeds, queries.embeds, remote.embeds),
-            refs=queries.refs.index_copy(0, rows, place),
+            refs=queries.refs.index_copy(0, rows, places.to(queries.refs)),
             remote_bits=bits,
         )
         alone = torch.ones(len(remote.refs), dtype=torch.bool, device=rows.device)

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
-from cooptrack_core.models.cooptrack.config import CooperationConfig
+from cooptrack_core.models.cooptrack.config import CooperationConfig, PlacementConfig
 from cooptrack_core.models.cooptrack.interface import RemoteAlignment, RemoteInstances
+from cooptrack_core.models.cooptrack.placement import remote_covariance
 from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
 
 
@@ -57,6 +58,7 @@ class CrossAgentAlignment(nn.Module):
     ) -> None:
         super().__init__()
         self.block, self.range = config.block, range_
+        self.placement = config.placement or PlacementConfig()
         self.footprint = None if quirks.keep_ego_in_remotes else config.ego_footprint
         nonnegative = quirks.nonnegative_alignment
         self.rotation_mlp = pose_mlp(6, dims, dims * config.block, nonnegative)
@@ -95,6 +97,7 @@ class CrossAgentAlignment(nn.Module):
             kept=kept,
             refs=box_code.normalise(points[kept], self.range),
             boxes=boxes,
+            covariance=remote_covariance(points[kept][:, :2], remote, self.placement),
             affinity=None,
             candidates=none,
             ego_rows=none,

@@ -139,6 +139,26 @@ class ReasoningConfig:
 
 
 @dataclass(frozen=True)
+class PlacementConfig:
+    """How well a camera places an object (``placement.py``).
+
+    Spreads are standard deviations: along the line of sight (metres, and per metre of distance),
+    then across it.
+
+    Attributes:
+        vehicle: Spread of a camera low above the road.
+        roadside: Spread of a camera on a pole.
+        speed: Error of a velocity, m/s; an older message is less sure.
+        gate: Pairs farther apart than so many standard deviations are not fused; None: no gate.
+    """
+
+    vehicle: tuple[float, float, float, float] = (0.35, 0.024, 0.2, 0.008)
+    roadside: tuple[float, float, float, float] = (0.05, 0.0165, 0.1, 0.004)
+    speed: float = 1.0
+    gate: float | None = None
+
+
+@dataclass(frozen=True)
 class CooperationConfig:
     """CAA, GBA and aggregation.
 
@@ -153,7 +173,8 @@ class CooperationConfig:
             a remote instance inside is the receiver itself. None for no such check.
         remote_weight: Share of the remote instance in the place where a matched pair meets; a half
             as released. More of it where the remote agent places objects better than the ego, as
-            a unit on a pole does.
+            a unit on a pole does. Unused with ``placement``.
+        placement: Pairs meet where both sides' uncertainty says; None as ``remote_weight`` says.
         score_bias: Added to the refined class logits of what at this frame rests on the ego
             alone, on a remote agent alone, and on both: thresholds are the same for all, but the
             three are not equally sure of themselves. Not part of the official code.
@@ -167,6 +188,7 @@ class CooperationConfig:
     max_distance: float | None = None
     ego_footprint: tuple[float, float, float, float] | None = (-3.0, 3.0, -1.5, 1.5)
     remote_weight: float = 0.5
+    placement: PlacementConfig | None = None
     score_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 

@@ -29,12 +29,13 @@ from torch import Tensor, nn
 from cooptrack_core.models.cooptrack import box_code, gba
 from cooptrack_core.models.cooptrack.aggregation import Aggregation, final_order
 from cooptrack_core.models.cooptrack.caa import CrossAgentAlignment
-from cooptrack_core.models.cooptrack.config import ModelConfig
+from cooptrack_core.models.cooptrack.config import ModelConfig, PlacementConfig
 from cooptrack_core.models.cooptrack.interface import (
     QuerySet,
     RemoteAlignment,
     RemoteInstances,
 )
+from cooptrack_core.models.cooptrack.placement import meet, sight_covariance, within_gate
 
 # supervised: pairs by rule, but the affinity is computed for its loss (training as released).
 Matching = Literal['learned', 'rule', 'supervised']
@@ -66,22 +67,70 @@ class Cooperation(nn.Module):
             The fused queries, one alignment per remote, and the decoder row of each query.
         """
         own, alignments = len(queries), []
+        points = box_code.denormalise(queries.refs, self.range)
+        sure = sight_covariance(points[:, :2], self.placement.vehicle)
         for bit, remote in enumerate(sorted(remotes, key=lambda r: r.agent_id)):
-            alignment = self.match(queries, self.align(remote), matching)
-            queries = self.aggregate.fuse(queries, alignment, bit, self.config.remote_weight)
+            alignment = self.match(queries, self.align(remote), matching, sure)
+            places, sure = self.places(queries, alignment, sure)
+            queries = self.aggregate.fuse(queries, alignment, bit, places)
             alignments.append(alignment)
         order = final_order(queries, own, self.quirks.complement_drops_tracks)
         fused = self.aggregate.cross(queries.select(order))
         return fused, tuple(alignments), torch.where(order < own, order, -1)
 
+    @property
+    def placement(self) -> PlacementConfig:
+        """Spreads of the cameras."""
+        return self.config.placement or PlacementConfig()
+
+    def places(
+        self, queries: QuerySet, remote: RemoteAlignment, sure: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Where the pairs of a remote meet, and the covariances after it.
+
+        Args:
+            queries: (n).
+            remote: Aligned instances with their pairs.
+            sure: (n, 2, 2) covariance of every query's place.
+
+        Returns:
+            (p, 3) normalised reference points, and (n + unmatched, 2, 2).
+        """
+        rows, columns = remote.ego_rows, remote.remote_rows
+        own, theirs = queries.refs[rows], remote.refs[columns]
+        met, after = meet(
+            box_code.denormalise(own, self.range),
+            box_code.denormalise(theirs, self.range),
+            sure[rows],
+            remote.covariance[columns],
+        )
+        weight = self.config.remote_weight
+        if self.config.placement is not None:
+            places = box_code.normalise(met, self.range)
+        elif weight == 0.5:  # as released; the general form rounds otherwise
+            places = (own + theirs) / 2
+        else:
+            places = own + weight * (theirs - own)
+        alone = torch.ones(len(remote.refs), dtype=torch.bool, device=rows.device)
+        alone[columns] = False
+        sure = sure.index_copy(0, rows, after.to(sure))
+        return places, torch.cat([sure, remote.covariance[alone]])
+
     def match(
-        self, queries: QuerySet, remote: RemoteAlignment, matching: Matching
+        self, queries: QuerySet, remote: RemoteAlignment, matching: Matching, sure: Tensor
     ) -> RemoteAlignment:
-        """Find the pairs, among candidate queries only (see CooperationConfig)."""
+        """Find the pairs, among candidate queries only (see CooperationConfig).
+
+        Args:
+            queries: (n).
+            remote: Aligned instances.
+            matching: How.
+            sure: (n, 2, 2) covariance of every query's place.
+        """
         c, q = self.config, self.quirks
         if matching == 'supervised':
-            pairs = self.match(queries, remote, 'rule')
-            judged = self.match(queries, remote, 'learned')
+            pairs = self.match(queries, remote, 'rule', sure)
+            judged = self.match(queries, remote, 'learned', sure)
             return dataclasses.replace(
                 judged, ego_rows=pairs.ego_rows, remote_rows=pairs.remote_rows
             )
@@ -107,6 +156,11 @@ class Cooperation(nn.Module):
             near = torch.ones_like(affinity, dtype=torch.bool)
             if c.max_distance is not None and not q.accept_all_pairs:
                 near = torch.cdist(points.detach(), others.detach()) <= c.max_distance
+            gate = self.placement.gate
+            if c.placement is not None and gate is not None:
+                near = near & within_gate(
+                    points[:, :2], others[:, :2], sure[candidates], remote.covariance, gate
+                )
             threshold = 0.0 if q.accept_all_pairs else c.affinity_threshold
             ego, other = gba.match_by_affinity(affinity, threshold, near)
         return dataclasses.replace(

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cooptrack_core.geometry import PerceptionRange
-from cooptrack_core.structures import Source
+from cooptrack_core.structures import Role, Source
 
 Array = NDArray[np.float64]
 
@@ -81,6 +81,8 @@ class RemoteInstances:
             moved on by velocity times age first; 0 leaves them as they are.
         caa_T_remote: (4, 4) float64 in place of ``ego_T_remote`` where it moves features, for
             experiments with a disturbed alignment; None for the same.
+        role: What the sender is.
+        pose_covariance: (3, 3) of the sender's x, y, yaw in the receiver's axes, m and rad.
     """
 
     agent_id: str
@@ -93,6 +95,8 @@ class RemoteInstances:
     ego_T_remote: Array
     age_s: float = 0.0
     caa_T_remote: Array | None = None
+    role: Role = Role.ROADSIDE
+    pose_covariance: Array = field(default_factory=lambda: np.zeros((3, 3)))
 
     def __len__(self) -> int:
         """Return M."""
@@ -215,6 +219,7 @@ class RemoteAlignment:
         feats, embeds, motion: (m, D) aligned by CAA; m = number kept.
         refs: (m, 3) normalised to the receiver's range.
         boxes: (m, 10) in the receiver's agent frame.
+        covariance: (m, 2, 2) of their places in the plane, square metres.
         affinity: (rows, m) affinity logits of GBA; None under rule matching. At training with the
             official score mask only the rows of ``candidates`` are present.
         candidates: (rows,) int64, the query row of each affinity row.
@@ -228,6 +233,7 @@ class RemoteAlignment:
     motion: Tensor
     refs: Tensor
     boxes: Tensor
+    covariance: Tensor
     affinity: Tensor | None
     candidates: Tensor
     ego_rows: Tensor

@@ -23,7 +23,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cooptrack_core.training.carry import carried_rows, paired_bev_iou, refresh_iou, well_placed
+from cooptrack_core.geometry import PerceptionRange
+from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.interface import QuerySet
+from cooptrack_core.training.carry import (
+    carried_rows,
+    displaced,
+    paired_bev_iou,
+    refresh_iou,
+    well_placed,
+)
 from cooptrack_core.training.matching import (
     Matching,
     association_labels,
@@ -150,3 +159,38 @@ def test_the_released_code_leaves_iou_stale_when_nothing_new_is_matched():
     old = torch.tensor([0.2])
     assert refresh_iou(old, boxes((0.0, 0.0)), matching, objects, stale=True).item() == old.item()
     assert refresh_iou(old, boxes((0.0, 0.0)), matching, objects).item() == pytest.approx(1.0)
+
+
+def live_tracks(count: int) -> tuple[QuerySet, PerceptionRange]:
+    around = PerceptionRange(-50.0, -50.0, -5.0, 50.0, 50.0, 3.0)
+    codes = boxes(*[(30.0, 0.0)] * count)
+    nothing = torch.zeros(count, 4)
+    number = torch.zeros(count, dtype=torch.int64)
+    return QuerySet(
+        feats=nothing, embeds=nothing, motion=nothing,
+        refs=box_code.normalise(box_code.centre(codes), around), boxes=codes,
+        logits=torch.zeros(count, 3), scores=torch.zeros(count), ids=number, missed=number,
+        tracked=number == 0, learnt=number, hist_feats=torch.zeros(count, 2, 4),
+        hist_motion=torch.zeros(count, 2, 4), hist_padding=torch.ones(count, 2).bool(),
+        remote_bits=number,
+    ), around  # fmt: skip
+
+
+def test_half_of_the_tracks_are_displaced_along_the_line_of_sight():
+    live, around = live_tracks(400)
+    plan = Streaming(track_range_noise=0.1)
+    moved = displaced(live, around, plan, torch.Generator().manual_seed(0))
+    shift = moved.boxes[:, :2] - live.boxes[:, :2]
+    assert 0.4 < float((shift[:, 0] != 0).float().mean()) < 0.6
+    assert float(shift[:, 1].abs().max()) == 0.0
+    assert 2.0 < float(shift[shift[:, 0] != 0, 0].std()) < 3.5  # a tenth of 30 m, cut at two sigma
+    # Box and reference point are one place.
+    there = box_code.denormalise(moved.refs, around)
+    torch.testing.assert_close(there, box_code.centre(moved.boxes), rtol=1e-5, atol=1e-4)
+
+
+def test_without_noise_tracks_stay_and_no_random_number_is_drawn():
+    live, around = live_tracks(3)
+    draws = torch.Generator().manual_seed(1)
+    assert displaced(live, around, Streaming(), draws) is live
+    assert torch.rand(1, generator=draws) == torch.rand(1, generator=torch.manual_seed(1))
