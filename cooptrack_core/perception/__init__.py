@@ -19,6 +19,7 @@ from cooptrack_core.perception.cooperative import (
     Association,
     CooperativePerception,
     CooperativeResult,
+    Unmatched,
 )
 from cooptrack_core.perception.loading import (
     Backend,
@@ -43,5 +44,6 @@ __all__ = [
     'RadioEvent',
     'RadioStream',
     'StreamOptions',
+    'Unmatched',
     'load_model',
 ]

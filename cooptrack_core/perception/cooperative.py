@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.interface import FrameOutputs, RemoteInstances, TrackMemory
 from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.agent import best_rows, to_tracks
-from cooptrack_core.perception.disturbance import MisalignedMessage
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
 
@@ -37,15 +37,34 @@ class Association:
 
     Attributes:
         agent_id: The remote agent.
-        remote_position: (3,) its instance, ego agent frame, metres.
-        ego_position: (3,) the ego's instance it was matched with.
+        remote_position: (3,) reference point of its instance at the ego's time, ego agent frame,
+            metres.
+        ego_position: (3,) reference point of the instance it was matched with, before the two
+            were fused: the ego's own, or one that an earlier remote agent added.
         affinity: Probability of the pair, in [0, 1]; NaN under rule matching.
+        track_id: Id of what the pair became; -1 while it has none.
     """
 
     agent_id: str
     remote_position: np.ndarray
     ego_position: np.ndarray
     affinity: float
+    track_id: int
+
+
+@dataclass(frozen=True, eq=False)
+class Unmatched:
+    """An instance that found no partner, for pictures.
+
+    Attributes:
+        agent_id: Whose it is; the ego has some too.
+        position: (3,) its reference point at the ego's time, ego agent frame, metres.
+        track_id: Id of what it became; -1 for none.
+    """
+
+    agent_id: str
+    position: np.ndarray
+    track_id: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +75,15 @@ class CooperativeResult:
         tracks: Objects to report.
         detections: The best queries of the frame, whatever their score; for AP.
         associations: Matched pairs.
+        unmatched: Instances without a partner: of the ego those that live on, of remote agents
+            all that were kept.
         reset: Whether the memory was dropped at this frame.
     """
 
     tracks: TrackedObjects
     detections: TrackedObjects
     associations: tuple[Association, ...]
+    unmatched: tuple[Unmatched, ...]
     reset: bool
 
 
@@ -107,7 +129,7 @@ class CooperativePerception:
         return CooperativeResult(
             to_tracks(frame, outputs, outputs.output),
             to_tracks(frame, outputs, best_rows(outputs, network.config.tracking.max_output)),
-            _associations(outputs),
+            *_associations(outputs, self.ego_id, network.config.range),
             outputs.reset,
         )
 
@@ -119,14 +141,7 @@ def to_remote(
 
     The transform is computed in float64: world coordinates are large.
     """
-    ego_SE3_world = frame.world_SE3_agent.inverse()
-    ego_SE3_remote = ego_SE3_world @ message.world_SE3_agent
-    turn = np.eye(3)
-    turn[:2, :2] = ego_SE3_world.matrix[:2, :2]
-    planar = message.pose_covariance[np.ix_((0, 1, 5), (0, 1, 5))]
-
-    believed = message.alignment_SE3_agent if isinstance(message, MisalignedMessage) else None
-    caa_T_remote = None if believed is None else (ego_SE3_world @ believed).matrix
+    ego_SE3_remote = frame.world_SE3_agent.inverse() @ message.world_SE3_agent
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
@@ -141,33 +156,45 @@ def to_remote(
         range=message.range,
         ego_T_remote=ego_SE3_remote.matrix,
         age_s=(frame.stamp_ns - message.stamp_ns) / 1e9,
-        caa_T_remote=caa_T_remote,
-        role=message.role,
-        pose_covariance=turn @ planar @ turn.T,
     )
 
 
-def _associations(outputs: FrameOutputs) -> tuple[Association, ...]:
-    pairs = []
-    rows = {row: i for i, row in enumerate(outputs.decoder_rows.tolist()) if row >= 0}
+def _associations(
+    outputs: FrameOutputs, ego_id: str, area: PerceptionRange
+) -> tuple[tuple[Association, ...], tuple[Unmatched, ...]]:
+    """Pairs and instances without a partner, with ids of the queries that they became."""
+
+    def points(refs: torch.Tensor) -> list[np.ndarray]:
+        return [*box_code.denormalise(refs.float(), area).cpu().numpy()]
+
+    # In decoder order: the ego's queries, then what each remote agent added.
+    places = points(outputs.decoder.last_refs[0])
+    own = len(places)
+    owners = [ego_id] * own
+    found: list[tuple[int, str, np.ndarray, float]] = []
     for remote in outputs.remotes:
-        remote_xyz = box_code.centre(remote.boxes).cpu().numpy()
-        probability = (
-            None if remote.affinity is None else remote.affinity.float().sigmoid().cpu().numpy()
-        )
-        place = {row: i for i, row in enumerate(remote.candidates.tolist())}
-        ego_xyz = box_code.centre(outputs.queries.boxes).cpu().numpy()
-        for ego_row, remote_row in zip(
-            remote.ego_rows.tolist(), remote.remote_rows.tolist(), strict=True
-        ):
-            if ego_row not in rows:
-                continue
-            affinity = float('nan')
-            if probability is not None and ego_row in place:
-                affinity = float(probability[place[ego_row], remote_row])
-            pairs.append(
-                Association(
-                    remote.agent_id, remote_xyz[remote_row], ego_xyz[rows[ego_row]], affinity
-                )
-            )
-    return tuple(pairs)
+        theirs = points(remote.refs)
+        matched = remote.remote_rows.tolist()
+        judged = {row: i for i, row in enumerate(remote.candidates.tolist())}
+        affinity = None if remote.affinity is None else remote.affinity.float().sigmoid().cpu()
+        for row, column in zip(remote.ego_rows.tolist(), matched, strict=True):
+            known = affinity is not None and row in judged
+            sure = float(affinity[judged[row], column]) if known else float('nan')
+            found.append((row, remote.agent_id, theirs[column], sure))
+        added = [theirs[i] for i in sorted(set(range(len(theirs))) - set(matched))]
+        places += added
+        owners += [remote.agent_id] * len(added)
+    rows = outputs.decoder_rows.cpu().numpy().copy()
+    rows[rows < 0] = own + np.arange((rows < 0).sum())
+    ids = np.full(len(places), -1, dtype=np.int64)
+    ids[rows] = outputs.queries.ids.cpu().numpy()
+    shown = np.arange(len(places)) >= own
+    shown[rows] |= outputs.live.cpu().numpy()
+    shown[[row for row, *_ in found]] = False
+    return (
+        tuple(
+            Association(agent_id, position, places[row], sure, int(ids[row]))
+            for row, agent_id, position, sure in found
+        ),
+        tuple(Unmatched(owners[row], places[row], int(ids[row])) for row in np.flatnonzero(shown)),
+    )

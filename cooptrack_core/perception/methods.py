@@ -24,7 +24,11 @@ import numpy as np
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.perception.agent import AgentPerception
-from cooptrack_core.perception.cooperative import Association, CooperativePerception
+from cooptrack_core.perception.cooperative import (
+    Association,
+    CooperativePerception,
+    Unmatched,
+)
 from cooptrack_core.perception.loading import ModelSet, PerceptionModel
 from cooptrack_core.perception.stream import EgoMoment
 from cooptrack_core.structures import AgentFrame, Role, Source, TrackedObjects
@@ -34,11 +38,15 @@ METHODS = ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack')
 
 @dataclass(frozen=True, eq=False)
 class MethodOutput:
-    """What a method says about one ego frame, in the ego's agent frame."""
+    """What a method says about one ego frame, in the ego's agent frame.
+
+    The last two belong to CoopTrack; see :class:`CooperativeResult`.
+    """
 
     tracks: TrackedObjects
     detections: TrackedObjects
     associations: tuple[Association, ...] = ()
+    unmatched: tuple[Unmatched, ...] = ()
 
 
 Method = Callable[[EgoMoment], MethodOutput]
@@ -96,7 +104,9 @@ class _Cooperative:
         if self._ego is None:
             self._ego = CooperativePerception(self._model, moment.frame.agent_id)
         result = self._ego.process(moment.frame, moment.messages)
-        return MethodOutput(result.tracks, result.detections, result.associations)
+        return MethodOutput(
+            result.tracks, result.detections, result.associations, result.unmatched
+        )
 
 
 def roadside_only(moment: EgoMoment) -> MethodOutput:
