@@ -27,6 +27,7 @@ from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.interface import FrameOutputs, RemoteInstances, TrackMemory
 from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.agent import best_rows, to_tracks
+from cooptrack_core.perception.disturbance import MisalignedMessage
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
 
@@ -141,7 +142,14 @@ def to_remote(
 
     The transform is computed in float64: world coordinates are large.
     """
-    ego_SE3_remote = frame.world_SE3_agent.inverse() @ message.world_SE3_agent
+    ego_SE3_world = frame.world_SE3_agent.inverse()
+    ego_SE3_remote = ego_SE3_world @ message.world_SE3_agent
+    turn = np.eye(3)
+    turn[:2, :2] = ego_SE3_world.matrix[:2, :2]
+    planar = message.pose_covariance[np.ix_((0, 1, 5), (0, 1, 5))]
+
+    believed = message.alignment_SE3_agent if isinstance(message, MisalignedMessage) else None
+    caa_T_remote = None if believed is None else (ego_SE3_world @ believed).matrix
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
@@ -156,6 +164,9 @@ def to_remote(
         range=message.range,
         ego_T_remote=ego_SE3_remote.matrix,
         age_s=(frame.stamp_ns - message.stamp_ns) / 1e9,
+        caa_T_remote=caa_T_remote,
+        role=message.role,
+        pose_covariance=turn @ planar @ turn.T,
     )
 
 
