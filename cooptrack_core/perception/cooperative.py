@@ -50,7 +50,7 @@ class Association:
     remote_position: np.ndarray
     ego_position: np.ndarray
     affinity: float
-    track_id: int
+    track_id: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +76,16 @@ class CooperativeResult:
         tracks: Objects to report.
         detections: The best queries of the frame, whatever their score; for AP.
         associations: Matched pairs.
+        reset: Whether the memory was dropped at this frame.
         unmatched: Instances without a partner: of the ego those that live on, of remote agents
             all that were kept.
-        reset: Whether the memory was dropped at this frame.
     """
 
     tracks: TrackedObjects
     detections: TrackedObjects
     associations: tuple[Association, ...]
-    unmatched: tuple[Unmatched, ...]
     reset: bool
+    unmatched: tuple[Unmatched, ...] = ()
 
 
 class CooperativePerception:
@@ -127,11 +127,13 @@ class CooperativePerception:
         remotes = [to_remote(m, frame, self.model.device) for m in ordered]
         with self.model.autocast():
             outputs, self._memory = network(inputs, self._memory, remotes, self.model.matching)
+        pairs, unmatched = _associations(outputs, self.ego_id, network.config.range)
         return CooperativeResult(
             to_tracks(frame, outputs, outputs.output),
             to_tracks(frame, outputs, best_rows(outputs, network.config.tracking.max_output)),
-            *_associations(outputs, self.ego_id, network.config.range),
+            pairs,
             outputs.reset,
+            unmatched,
         )
 
 
