@@ -25,7 +25,7 @@ from cooptrack_core import __version__
 from cooptrack_core.errors import InputError
 from cooptrack_ros.console import Terminal
 
-_METHODS = ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack')
+_METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
 _OFFICIAL_ROLES = (
     'vehicle',
     'roadside',
@@ -163,7 +163,7 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '--stage',
         required=True,
-        choices=('detection', 'tracking', 'cooperative'),
+        choices=('detection', 'tracking', 'cooperative', 'latency'),
         help='what to train',
     )
     parser.add_argument(

@@ -32,6 +32,7 @@ from cooptrack_core.models.cooptrack.interface import (
 from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
+from cooptrack_core.v2x.flow import FLOW, FlowArrays, pack_flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,16 @@ class AgentPerception:
             boxes=live_boxes(live),
             class_scores=fields['class_scores'],
             track_ids=fields['ids'].astype(np.int64),
+            extensions=self._flow(live),
         )
+
+    def _flow(self, live: QuerySet) -> dict[str, bytes]:
+        """Feature flow of the live instances, of models that have it."""
+        if self.model.network.flow is None:
+            return {}
+        flow = self.model.network.flow(live)
+        arrays = (t.float().cpu().numpy() for t in (flow.feats, flow.motion, flow.state))
+        return {FLOW: pack_flow(FlowArrays(*arrays))}
 
 
 def live_boxes(queries: QuerySet) -> Boxes3D:

@@ -24,12 +24,18 @@ import torch
 
 from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
-from cooptrack_core.models.cooptrack.interface import FrameOutputs, RemoteInstances, TrackMemory
+from cooptrack_core.models.cooptrack.interface import (
+    Flow,
+    FrameOutputs,
+    RemoteInstances,
+    TrackMemory,
+)
 from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.agent import best_rows, to_tracks
 from cooptrack_core.perception.disturbance import MisalignedMessage
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
+from cooptrack_core.v2x.flow import read_flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +162,7 @@ def to_remote(
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
 
+    flow = read_flow(message)
     return RemoteInstances(
         agent_id=message.agent_id,
         query_feats=tensor(message.query_features),
@@ -169,6 +176,9 @@ def to_remote(
         caa_T_remote=caa_T_remote,
         role=message.role,
         pose_covariance=turn @ planar @ turn.T,
+        flow=None
+        if flow is None
+        else Flow(*map(tensor, (flow.features, flow.motion, flow.state))),
     )
 
 

@@ -32,6 +32,7 @@ class Stage(str, Enum):
     DETECTION = 'detection'
     TRACKING = 'tracking'
     COOPERATIVE = 'cooperative'
+    LATENCY = 'latency'
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,7 @@ class Recipe:
         detection: Single frames, no memory.
         tracking: Clips of one agent.
         cooperative: Clips of the vehicle with messages of frozen roadside agents.
+        latency: Feature flow of the agent model, all else frozen.
         checkpoint_every: Iterations between checkpoints.
         validate_every: Iterations between validations; 0 validates at the end only.
     """
@@ -212,6 +214,7 @@ class Recipe:
     detection: StageRecipe | None = None
     tracking: StageRecipe | None = None
     cooperative: StageRecipe | None = None
+    latency: StageRecipe | None = None
     mixed_precision: Literal['auto', 'off', 'on'] = 'auto'
     channels_last: bool = True
     checkpoint_every: int = 200

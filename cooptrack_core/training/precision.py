@@ -24,18 +24,19 @@ import torch
 
 
 def autocast(mode: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Mixed precision: bfloat16 on CPUs that compute it natively and on CUDA, else nothing."""
+    """Mixed precision: bfloat16 on CPUs that gain by it and on CUDA, else nothing."""
     if mode == 'off' or (mode == 'auto' and not native_bfloat16(device)):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 natively."""
+    """Whether the device multiplies bfloat16 faster than float32."""
     if device.type == 'cuda':
         return bool(torch.cuda.is_bf16_supported())
     try:
         flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     except OSError:
         return False
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+    # Intel's avx512_bf16 alone multiplies at half the rate of float32: measured 0.6 x.
+    return 'amx_bf16' in flags or ('avx512_bf16' in flags and 'AuthenticAMD' in flags)

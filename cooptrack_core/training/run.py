@@ -158,13 +158,20 @@ def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
         config = replace(config, cooperation=None)
     elif config.cooperation is None:
         raise InputError('this model has no cooperation part', path=options.config, field='model')
+    if options.stage is not Stage.LATENCY:
+        config = replace(config, latency=None)
+    elif config.latency is None or config.reasoning is None:
+        raise InputError('this model has no feature flow', path=options.config, field='model')
+    if options.stage is Stage.LATENCY and options.initial is not None:
+        # Nothing but the flow trains, so the agent keeps its operating point.
+        config = replace(config, tracking=load_weights(options.initial).config.tracking)
     model = CoopTrack(config)
     if options.backbone is not None:
         load_backbone(model.backbone, options.backbone)
     if options.initial is None:
-        if options.stage is Stage.COOPERATIVE:
+        if options.stage in (Stage.COOPERATIVE, Stage.LATENCY):
             raise InputError(
-                'the cooperative stage starts from an agent model',
+                f'the {options.stage.value} stage starts from an agent model',
                 field='initial',
                 remedy='give the weights of the tracking stage with --init',
             )
@@ -264,6 +271,10 @@ def _stage(
         from cooptrack_core.training.tracking import TrackingStage
 
         return TrackingStage(model, heads, data, held_out, plan, **shared)  # type: ignore[arg-type]
+    if options.stage is Stage.LATENCY:
+        from cooptrack_core.training.latency import LatencyStage
+
+        return LatencyStage(model, data, held_out, plan, **shared)  # type: ignore[arg-type]
     from cooptrack_core.training.cooperative import CooperativeStage
 
     source = options.remote or options.initial

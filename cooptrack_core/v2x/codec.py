@@ -54,6 +54,7 @@ from cooptrack_core.v2x.checks import (
     read_range,
     refuse,
 )
+from cooptrack_core.v2x.flow import read_flow
 from cooptrack_core.v2x.quantise import Encoding
 from cooptrack_core.v2x.reasons import Reason
 
@@ -272,6 +273,7 @@ def decode_message(
         with np.errstate(invalid='ignore', over='ignore'):
             message = _assemble(head, sections, extensions)
             check_values(message)
+            read_flow(message)
     except MessageError:
         raise
     except (ValueError, OverflowError) as error:

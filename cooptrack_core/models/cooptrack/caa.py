@@ -29,6 +29,7 @@ from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.config import CooperationConfig, PlacementConfig
 from cooptrack_core.models.cooptrack.interface import RemoteAlignment, RemoteInstances
+from cooptrack_core.models.cooptrack.latency import carried_on
 from cooptrack_core.models.cooptrack.placement import remote_covariance
 from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
 
@@ -73,10 +74,7 @@ class CrossAgentAlignment(nn.Module):
         ego_T_remote = torch.tensor(remote.ego_T_remote).to(like)
         refs, boxes = remote.ref_pts.to(like), remote.boxes.to(like)
         points = box_code.denormalise(refs, remote.range)
-        if remote.age_s:
-            step = boxes[:, 8:10] * remote.age_s
-            points = torch.cat([points[:, :2] + step, points[:, 2:]], -1)
-            boxes = torch.cat([boxes[:, :2] + step, boxes[:, 2:]], -1)
+        feats, motion, points, boxes = carried_on(remote, points, boxes)
         points = box_code.transform_points(points, ego_T_remote)
         kept = self._kept(points)
         boxes = box_code.transform(boxes[kept], ego_T_remote)
@@ -85,8 +83,7 @@ class CrossAgentAlignment(nn.Module):
         if remote.caa_T_remote is not None:
             believed = torch.tensor(remote.caa_T_remote).to(like)
         rotation, translation = self.latent_pose(believed)
-        streams = {'feats': remote.query_feats, 'embeds': remote.query_embeds}
-        streams['motion'] = remote.motion_feats
+        streams = {'feats': feats, 'embeds': remote.query_embeds, 'motion': motion}
         aligned = {
             name: self._move(name, x.to(like)[kept], rotation, translation)
             for name, x in streams.items()

@@ -139,6 +139,17 @@ class ReasoningConfig:
 
 
 @dataclass(frozen=True)
+class LatencyConfig:
+    """Feature flow of the sender (``latency.py``).
+
+    Attributes:
+        width: Hidden width.
+    """
+
+    width: int = 128
+
+
+@dataclass(frozen=True)
 class PlacementConfig:
     """How well a camera places an object (``placement.py``).
 
@@ -227,7 +238,7 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The whole model. ``motion``, ``reasoning`` and ``cooperation`` may be absent (None)."""
+    """The whole model. ``None`` leaves a part out; ``latency`` is a sender's."""
 
     name: str
     image: ImageConfig
@@ -238,6 +249,7 @@ class ModelConfig:
     motion: MotionConfig | None = field(default_factory=MotionConfig)
     reasoning: ReasoningConfig | None = field(default_factory=ReasoningConfig)
     cooperation: CooperationConfig | None = field(default_factory=CooperationConfig)
+    latency: LatencyConfig | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     embed_dims: int = 256
     classes: tuple[str, ...] = CLASS_NAMES

@@ -65,6 +65,21 @@ class FrameInputs:
 
 
 @dataclass(frozen=True, eq=False)
+class Flow:
+    """Rates of change of n instances, in the sender's agent frame.
+
+    Attributes:
+        feats: (n, D) of the semantic features, per second.
+        motion: (n, D) of the motion features, per second.
+        state: (n, 4) error of the velocity x, y (m/s) and acceleration x, y (m/s^2).
+    """
+
+    feats: Tensor
+    motion: Tensor
+    state: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class RemoteInstances:
     """One decoded message, expressed as tensors.
 
@@ -83,6 +98,8 @@ class RemoteInstances:
             experiments with a disturbed alignment; None for the same.
         role: What the sender is.
         pose_covariance: (3, 3) of the sender's x, y, yaw in the receiver's axes, m and rad.
+        flow: Rates of change (M) when the sender sent them; with them everything above is carried
+            on by ``age_s``, without them only places are.
     """
 
     agent_id: str
@@ -97,6 +114,7 @@ class RemoteInstances:
     caa_T_remote: Array | None = None
     role: Role = Role.ROADSIDE
     pose_covariance: Array = field(default_factory=lambda: np.zeros((3, 3)))
+    flow: Flow | None = None
 
     def __len__(self) -> int:
         """Return M."""

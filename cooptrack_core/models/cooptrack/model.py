@@ -49,6 +49,7 @@ from cooptrack_core.models.cooptrack.interface import (
     TrackMemory,
     source_of,
 )
+from cooptrack_core.models.cooptrack.latency import FeatureFlow
 from cooptrack_core.models.cooptrack.mdfe import MotionFeatures
 from cooptrack_core.models.cooptrack.queries import (
     LearntQueries,
@@ -111,6 +112,9 @@ class CoopTrack(nn.Module):
             )
         if config.cooperation is not None:
             self.cooperation = Cooperation(config)
+        self.flow: FeatureFlow | None = None
+        if config.latency is not None and config.reasoning is not None:
+            self.flow = FeatureFlow(dims, config.history, config.latency)
         self.unused = UnusedWeights(dims, config) if config.keep_unused else None
 
     # The dense part: B independent frames at once.

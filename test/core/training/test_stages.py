@@ -46,6 +46,7 @@ SMALL_MODEL = {
     'reasoning': {'history': 4, 'layers': 1, 'heads': 4, 'ffn': 32},
     'cooperation': {'block': 8, 'score_threshold': 0.0},
     'tracking': {'score_threshold': 0.0},
+    'latency': {'width': 8},
 }  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'detection': stage_recipe(6),
         'tracking': stage_recipe(6),
         'cooperative': stage_recipe(6, frozen=['backbone', 'neck', 'bev_encoder']),
+        'latency': stage_recipe(6),
     }
     path.write_text(yaml.safe_dump(content))
     return path
