@@ -17,6 +17,7 @@
 Start at ``evaluate_method``; ``Protocol`` says under which choices, ``frames`` what goes in.
 """
 
+from cooptrack_core.evaluation.bootstrap import Interval, MethodTally, Resampled, resample, tally
 from cooptrack_core.evaluation.bytes_log import BytesLog, BytesSummary, observed_duration
 from cooptrack_core.evaluation.detection import DetectionMetrics, evaluate_detection
 from cooptrack_core.evaluation.frames import GroundTruthFrame, PredictionFrame
@@ -31,13 +32,18 @@ __all__ = [
     'DetectionMetrics',
     'GroundTruthFrame',
     'HiddenMetrics',
+    'Interval',
     'MethodMetrics',
+    'MethodTally',
     'PredictionFrame',
     'Protocol',
+    'Resampled',
     'TrackingMetrics',
     'evaluate_detection',
     'evaluate_hidden',
     'evaluate_method',
     'evaluate_tracking',
     'observed_duration',
+    'resample',
+    'tally',
 ]

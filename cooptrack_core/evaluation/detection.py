@@ -107,21 +107,36 @@ def evaluate_detection(
 
 
 def _evaluate_class(actual: BoxTable, predicted: BoxTable, protocol: Protocol) -> DetectionMetrics:
-    # Descending score; among equals the later box first.
+    predicted, partners = match_detections(actual, predicted, protocol)
+    aps = tuple(average_precision(p >= 0, len(actual), protocol) for p in partners)
+    partner = partners[protocol.ap_distances.index(protocol.tp_distance)]
+    errors = (1.0, 1.0, 1.0, 1.0)
+    if (partner >= 0).any():
+        errors = _errors(actual, predicted, partner, protocol)
+    return DetectionMetrics(aps, *errors, len(actual), len(predicted))
+
+
+def match_detections(
+    actual: BoxTable, predicted: BoxTable, protocol: Protocol
+) -> tuple[BoxTable, list[IntArray]]:
+    """Match the detections of one class, at each distance of the protocol as if it were alone.
+
+    Args:
+        actual: Objects, in frame order.
+        predicted: m detections, in frame order.
+        protocol: ``ap_distances`` is used.
+
+    Returns:
+        The detections with the best score first (of equals the later one), and per distance the
+        (m,) row of each one's object, -1 for a false one.
+    """
     predicted = predicted.select(np.argsort(predicted.scores, kind='stable')[::-1])
     ranks, objects, distances = _near_pairs(actual, predicted, max(protocol.ap_distances))
-    aps, errors = [], (1.0, 1.0, 1.0, 1.0)
+    partners = []
     for limit in protocol.ap_distances:
         near = distances < limit
-        partner = _greedy(ranks[near], objects[near], len(predicted), len(actual))
-        hit = partner >= 0
-        if not hit.any():
-            aps.append(0.0)
-            continue
-        aps.append(_average_precision(hit, len(actual), protocol))
-        if limit == protocol.tp_distance:
-            errors = _errors(actual, predicted, partner, protocol)
-    return DetectionMetrics(tuple(aps), *errors, len(actual), len(predicted))
+        partners.append(_greedy(ranks[near], objects[near], len(predicted), len(actual)))
+    return predicted, partners
 
 
 def _near_pairs(
@@ -165,7 +180,16 @@ def _greedy(ranks: IntArray, objects: IntArray, n_predicted: int, n_actual: int)
     return partner
 
 
-def _average_precision(hit: BoolArray, n_actual: int, protocol: Protocol) -> float:
+def average_precision(hit: BoolArray, n_actual: int, protocol: Protocol) -> float:
+    """AP of one class at one distance; 0 without a hit.
+
+    Args:
+        hit: (m,) whether each detection is right, best score first.
+        n_actual: Number of objects.
+        protocol: ``min_recall`` and ``min_precision`` are used.
+    """
+    if not hit.any():
+        return 0.0
     tp = np.cumsum(hit)
     precision = tp / np.arange(1, len(hit) + 1)
     at_recall = np.interp(_RECALLS, tp / n_actual, precision, right=0)

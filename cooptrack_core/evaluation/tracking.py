@@ -115,6 +115,30 @@ def evaluate_tracking(
         ValueError: Frames do not correspond, hold too many boxes, or an id comes twice in one.
     """
     protocol = protocol or Protocol()
+    frames, per_class = track_tables(ground_truth, tracks, protocol)
+    return {name: _evaluate_class(*per_class[name], frames, protocol) for name in CLASS_NAMES}
+
+
+ClassTables = tuple[BoxTable, IntArray, BoxTable, IntArray]
+
+
+def track_tables(
+    ground_truth: Sequence[GroundTruthFrame], tracks: Sequence[PredictionFrame], protocol: Protocol
+) -> tuple[FrameTable, dict[str, ClassTables]]:
+    """Bring objects and output tracks into the form that is matched: in range, gaps bridged.
+
+    Args:
+        ground_truth: All frames of all scenes.
+        tracks: One frame for each of them.
+        protocol: Ranges and the bridging of gaps.
+
+    Returns:
+        The frames; per class name the object boxes with the numbers of their objects, and the
+        output boxes, each with the mean score of its track, with the numbers of their tracks.
+
+    Raises:
+        ValueError: As ``evaluate_tracking``.
+    """
     ground_truth = sort_ground_truth(ground_truth)
     tracks = align(ground_truth, tracks)
     frames = frame_table(ground_truth)
@@ -126,13 +150,11 @@ def evaluate_tracking(
     output, output_numbers = fill_gaps(output, output_numbers, frames, protocol)
     actual = box_table(ground_truth).in_range(frames, protocol.class_ranges)
     actual, numbers = fill_gaps(actual, number_tracks(actual, frames), frames, protocol)
-    metrics = {}
+    per_class = {}
     for k, name in enumerate(CLASS_NAMES):
         a, o = actual.labels == k, output.labels == k
-        metrics[name] = _evaluate_class(
-            actual.select(a), numbers[a], output.select(o), output_numbers[o], frames, protocol
-        )
-    return metrics
+        per_class[name] = (actual.select(a), numbers[a], output.select(o), output_numbers[o])
+    return frames, per_class
 
 
 def _evaluate_class(
@@ -156,7 +178,7 @@ def _evaluate_class(
 
     everything = match(np.array([-np.inf]))
     scores = output.scores[everything.partner[0, everything.status[0] == MATCH]]
-    levels = _score_thresholds(scores, len(actual), protocol)
+    levels = score_thresholds(scores, len(actual), protocol)
     levels, repeats = np.unique(levels, return_counts=True)
     unreached = protocol.recall_thresholds - int(repeats.sum())
     if len(levels) == 0:
@@ -178,7 +200,7 @@ def _evaluate_class(
     )
 
 
-def _score_thresholds(scores: Array, n_actual: int, protocol: Protocol) -> Array:
+def score_thresholds(scores: Array, n_actual: int, protocol: Protocol) -> Array:
     """Score at which each recall threshold is expected to be reached; unreachable ones left out.
 
     Args:
@@ -236,7 +258,7 @@ def _clear_mot(
         lives = _lives(status[order] != MISS, clock, begins, protocol.sample_period)
         rows.append(
             {
-                'motar': _motar(tp, fp, fn, ids, len(actual)),
+                'motar': motar(tp, fp, fn, ids, len(actual)),
                 'mota': max(0.0, 1 - (fn + ids + fp) / len(actual)),
                 'motp': float(matching.distances[k].sum()) / (tp + ids) if tp + ids else NAN,
                 'recall': (tp + ids) / len(actual),
@@ -251,7 +273,8 @@ def _clear_mot(
     return rows
 
 
-def _motar(tp: int, fp: int, fn: int, ids: int, n_actual: int) -> float:
+def motar(tp: int, fp: int, fn: int, ids: int, n_actual: int) -> float:
+    """MOTAR at one score threshold, see TrackingMetrics; NaN without a true positive."""
     if tp == 0:
         return NAN
     recall = tp / n_actual
