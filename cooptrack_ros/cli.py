@@ -23,6 +23,7 @@ from pathlib import Path
 
 from cooptrack_core import __version__
 from cooptrack_core.errors import InputError
+from cooptrack_ros.arguments import data_options, disturbance_options
 from cooptrack_ros.console import Terminal
 
 _METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         _import,
         _export,
         _evaluate,
+        _sweep,
         _run,
         _bag,
         _demo,
@@ -130,9 +132,9 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
     link = parser.add_argument_group('V2X link')
     link.add_argument(
         '--dtype',
-        choices=('fp32', 'fp16', 'int8'),
+        choices=('fp32', 'fp16', 'int8', 'compact'),
         default='int8',
-        help='number format of the features on the air',
+        help='form of the messages on the air; compact needs weights with a feature code',
     )
     link.add_argument('--latency-ms', type=float, default=0.0, help='mean latency of a message')
     link.add_argument(
@@ -291,23 +293,54 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = _command(
         commands, 'evaluate', 'run the methods over a dataset and print their metrics'
     )
-    parser.add_argument('data', metavar='DATA', type=Path, help='directory in the V2X-Seq layout')
+    data_options(parser, _METHODS)
     parser.add_argument(
-        '--split',
-        choices=('train', 'val', 'test'),
-        help='part of the dataset (default: all of it)',
+        '--per-scene', action='store_true', help='the JSON also holds the metrics of every scene'
     )
-    parser.add_argument('--methods', default=','.join(_METHODS), help='comma-separated')
-    parser.add_argument('--scenes', type=int, help='only the first N scenes')
     parser.add_argument(
-        '--rate',
-        type=float,
-        metavar='HZ',
-        help='use only so many frames per second (2: as V2X-Seq)',
+        '--compare',
+        metavar='METHOD',
+        help='print how much better METHOD is than every other one, with 95 %% intervals over '
+        'scenes',
     )
     _perception_options(parser)
-    _seed(parser, 'the link model')
+    disturbance_options(parser)
+    _seed(parser, 'link model, pose errors and bootstrap')
     parser.set_defaults(module='evaluate')
+
+
+def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        'sweep',
+        'evaluate at several strengths of one disturbance: sweep.json and sweep.svg; an '
+        'interrupted sweep goes on where it stopped',
+    )
+    data_options(parser, _METHODS)
+    parser.add_argument(
+        '--over',
+        required=True,
+        choices=('latency', 'loss', 'pose', 'rotation', 'clock', 'agents'),
+        help='latency (ms, with and without compensation), loss (share of messages), pose (metres '
+        'and as many degrees), rotation (degrees), clock (ms ahead), agents (number of remote '
+        'agents)',
+    )
+    parser.add_argument(
+        '--values',
+        required=True,
+        metavar='A,B,C',
+        help='where to evaluate; write --values=-100,0,100 if the first one is negative',
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='DIR', help='directory for the results'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='forget the points that DIR holds already'
+    )
+    _perception_options(parser)
+    disturbance_options(parser)
+    _seed(parser, 'link model, pose errors and bootstrap')
+    parser.set_defaults(module='sweep')
 
 
 def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,7 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,25 +26,31 @@ import numpy as np
 from cooptrack_core import __version__
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.datasets.v2x_seq.layout import EGO_ID
+from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation import (
     BytesLog,
     GroundTruthFrame,
     PredictionFrame,
     Protocol,
+    Resampled,
     evaluate_method,
     observed_duration,
+    resample,
+    tally,
 )
+from cooptrack_core.evaluation.bootstrap import LEVEL, METRICS
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
 from cooptrack_core.perception.loading import ModelSet
 from cooptrack_core.perception.methods import MethodOutput, make_methods
 from cooptrack_core.perception.replay import kept_frames, scene_frames
 from cooptrack_core.perception.stream import RadioStream, StreamOptions
 from cooptrack_core.structures import AgentFrame, Role
-from cooptrack_core.v2x.codec import Dtype, encode_message
+from cooptrack_core.v2x.codec import Wire, encode_message
+from cooptrack_core.v2x.feature_code import FeatureCode
 from cooptrack_core.v2x.inbox import MessageInbox
 from cooptrack_core.v2x.sizes import message_size_report
 
-DTYPES: tuple[Dtype, ...] = ('fp32', 'fp16', 'int8')
+DTYPES: tuple[Wire, ...] = ('fp32', 'fp16', 'int8', 'compact')
 
 
 class Scoreboard:
@@ -78,16 +85,19 @@ class Scoreboard:
             self.detections[name].append(PredictionFrame.from_tracked(output.detections))
             self.tracks[name].append(PredictionFrame.from_tracked(output.tracks))
 
-    def add_message(self, result: AgentResult) -> None:
-        """Take one message that was sent, in every number format."""
+    def add_message(self, result: AgentResult, code: FeatureCode | None = None) -> None:
+        """Take one message that was sent, in every form; the compact one needs its code."""
         for dtype, log in self._bytes.items():
-            report = message_size_report(encode_message(result.message, dtype))
+            if dtype == 'compact' and code is None:
+                continue
+            report = message_size_report(encode_message(result.message, dtype, code))
             log.add(report.total, report.overhead, report.instances)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metrics per method and the bytes per second, valid as JSON."""
         seconds = observed_duration(self._stamps)
-        traffic = {dtype: log.summary(seconds).as_dict() for dtype, log in self._bytes.items()}
+        logs = {dtype: log for dtype, log in self._bytes.items() if log.messages or dtype != 'compact'}
+        traffic = {dtype: log.summary(seconds).as_dict() for dtype, log in logs.items()}
         methods = {
             name: evaluate_method(
                 self.ground_truth, self.detections[name], self.tracks[name], self.protocol
@@ -101,6 +111,31 @@ class Scoreboard:
             'traffic': traffic,
         }
 
+    def per_scene(self) -> dict[str, dict[str, Any]]:
+        """Return the car's metrics per method and scene, from the same frames."""
+        names = tuple(dict.fromkeys(frame.sequence_id for frame in self.ground_truth))
+
+        def metrics(method: str, scene: str) -> dict[str, Any]:
+            truth, found, tracks = (
+                [frame for frame in frames if frame.sequence_id == scene]
+                for frames in (self.ground_truth, self.detections[method], self.tracks[method])
+            )
+            content = evaluate_method(truth, found, tracks, self.protocol).as_dict()
+            del content['classes']
+            return content
+
+        return {m: {scene: metrics(m, scene) for scene in names} for m in self.detections}
+
+    def resampled(self, resamples: int = 1000, seed: int = 0) -> dict[str, Resampled]:
+        """Return every method's metrics over drawn scenes, see ``evaluation.bootstrap``."""
+        return {
+            name: resample(
+                tally(self.ground_truth, found, self.tracks[name], self.protocol), resamples, seed
+            )
+            for name, found in self.detections.items()
+            if self.ground_truth
+        }
+
 
 @dataclass(frozen=True)
 class EvaluationOptions:
@@ -111,12 +146,22 @@ class EvaluationOptions:
         stream: Settings of the radio.
         scenes: Only the first so many scenes; None for all.
         rate_hz: Use only so many frames per second; None for all.
+        remotes: Only the first so many remote agents exist; None for all.
+        per_scene: Also give the metrics of every scene.
+        compare: Give intervals of this method minus every other one.
+        intervals: Give an interval for every method.
+        timing: Give the time that each method takes per frame of the ego.
     """
 
     methods: tuple[str, ...]
     stream: StreamOptions
     scenes: int | None = None
     rate_hz: float | None = None
+    remotes: int | None = None
+    per_scene: bool = False
+    compare: str | None = None
+    intervals: bool = False
+    timing: bool = False
 
 
 def truth_of(scene: Scene, frame: AgentFrame, paired: frozenset[str]) -> GroundTruthFrame | None:
@@ -153,30 +198,44 @@ def evaluate_dataset(
     """Run the methods over the scenes of a dataset and compare them with the ground truth.
 
     Returns:
-        ``{"protocol", "methods", "bytes_per_second", "traffic", "inbox"}``, valid as JSON.
+        ``{"protocol", "methods", "bytes_per_second", "traffic", "inbox"}``, valid as JSON, and
+        ``per_scene``, ``comparison``, ``intervals`` and ``seconds_per_frame`` when asked for.
 
     Raises:
-        InputError: A file of the dataset is unusable, or a method is unknown.
+        InputError: A file of the dataset is unusable, a method or the number of remote agents is
+            unknown, or there are too few scenes to compare.
     """
     scenes = dataset.scenes[: options.scenes]
+    heard = _chosen_agents(dataset, options.remotes)
+    _check_comparison(options, len(scenes))
     board = Scoreboard(options.methods)
     kept = [kept_frames(scene, options.rate_hz) for scene in scenes]
     total = sum(agent_id == EGO_ID for frames in kept for agent_id, _ in frames)
     inbox_counts: dict[str, int] = {}
+    seconds = dict.fromkeys(options.methods, 0.0)
     done = 0
     for scene in scenes:
         methods = make_methods(options.methods, models)
-        inbox = MessageInbox(models.roadside.model_id, EGO_ID)
+        inbox = MessageInbox(
+            models.roadside.model_id,
+            EGO_ID,
+            options.stream.inbox_settings(),
+            models.cooperative.code,
+        )
         stream = RadioStream(
             EGO_ID,
             lambda frame: AgentPerception(models.agent(frame.role), frame.agent_id, session_id=1),
             inbox,
             options.stream,
-            on_message=board.add_message,
+            on_message=lambda result: board.add_message(result, models.roadside.code),
         )
         paired = frozenset(pair.ego_frame_id for pair in scene.pairs)
-        for moment in stream.replay(scene_frames(scene, options.rate_hz)):
-            outputs = {name: method(moment) for name, method in methods.items()}
+        for moment in stream.replay(_frames_of(scene, options.rate_hz, heard)):
+            outputs = {}
+            for name, method in methods.items():
+                begin = time.perf_counter()
+                outputs[name] = method(moment)
+                seconds[name] += time.perf_counter() - begin
             board.add_frame(moment.frame, truth_of(scene, moment.frame, paired), outputs)
             done += 1
             if progress is not None:
@@ -186,12 +245,87 @@ def evaluate_dataset(
             inbox_counts[outcome] = inbox_counts.get(outcome, 0) + n
         for reason, n in counts.rejected.items():
             inbox_counts[reason] = inbox_counts.get(reason, 0) + n
-    return {
-        'protocol': protocol_of(board, models, options.stream)
-        | {'dataset': dataset.protocol, 'scenes': len(scenes), 'rate_hz': options.rate_hz},
+    read = {
+        'dataset': dataset.protocol,
+        'scenes': len(scenes),
+        'rate_hz': options.rate_hz,
+        'remote_agents': sorted(heard - {EGO_ID}),
+    }
+    result = {
+        'protocol': protocol_of(board, models, options.stream) | read,
         **board.as_dict(),
         'inbox': inbox_counts,
     }
+    if options.per_scene:
+        result['per_scene'] = board.per_scene()
+    if options.timing:
+        result['seconds_per_frame'] = {name: s / max(done, 1) for name, s in seconds.items()}
+    return result | _uncertainty(board, options)
+
+
+def _chosen_agents(dataset: V2XSeqDataset, remotes: int | None) -> frozenset[str]:
+    """Ids of the ego and of the first ``remotes`` remote agents, in the dataset's order."""
+    others = [agent.agent_id for agent in dataset.agents if agent.agent_id != EGO_ID]
+    if remotes is not None and not 0 <= remotes <= len(others):
+        raise InputError(
+            f'{remotes} remote agents were asked for, there are {len(others)}: {others}',
+            path=dataset.root,
+            field='--remotes',
+            remedy=f'give a number from 0 to {len(others)}',
+        )
+    return frozenset([EGO_ID, *others[:remotes]])
+
+
+def _frames_of(scene: Scene, rate_hz: float | None, heard: frozenset[str]) -> Iterator[AgentFrame]:
+    return (frame for frame in scene_frames(scene, rate_hz) if frame.agent_id in heard)
+
+
+def _check_comparison(options: EvaluationOptions, scenes: int) -> None:
+    """Say before the long work what cannot be compared."""
+    if options.compare is None:
+        return
+    if options.compare not in options.methods:
+        raise InputError(
+            f"'{options.compare}' is not among the methods that are run",
+            field='--compare',
+            remedy=f'choose one of {list(options.methods)}',
+        )
+    if scenes < 2:
+        raise InputError(
+            f'{scenes} scene tells nothing about the spread between scenes',
+            field='--compare',
+            remedy='evaluate at least two scenes; ten or more for an interval to rely on',
+        )
+
+
+def _uncertainty(board: Scoreboard, options: EvaluationOptions) -> dict[str, Any]:
+    """Intervals over scenes, of methods and of differences."""
+    if not (options.intervals or options.compare) or not board.ground_truth:
+        return {}
+    drawn = board.resampled(seed=options.stream.seed)
+    if not drawn:
+        return {}
+    how = {
+        'how': 'paired bootstrap over scenes, metrics recomputed from the pooled frames of each '
+        'draw; percentiles',
+        'level': LEVEL,
+        'scenes': len(next(iter(drawn.values())).key[0]),
+        'resamples': next(iter(drawn.values())).key[1],
+        'seed': options.stream.seed,
+    }
+    out: dict[str, Any] = {}
+    if options.intervals:
+        own = {n: {m: d.interval(m).as_dict() for m in METRICS} for n, d in drawn.items()}
+        out['intervals'] = {**how, 'methods': own}
+    if options.compare:
+        reference = drawn[options.compare]
+        minus = {
+            name: {m: reference.minus(other, m).as_dict() for m in METRICS}
+            for name, other in drawn.items()
+            if name != options.compare
+        }
+        out['comparison'] = {**how, 'method': options.compare, 'minus': minus}
+    return out
 
 
 def protocol_of(
@@ -205,4 +339,6 @@ def protocol_of(
         'evaluation': board.protocol.as_dict(),
         **models.as_dict(),
         'radio': asdict(stream),
+        'past_the_radio': 'roadside_only takes the newest tracks of roadside units with the right '
+        'pose and time, whatever the radio and the disturbance',
     }

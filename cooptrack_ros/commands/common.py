@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +29,8 @@ from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.backends import ENDINGS
 from cooptrack_core.perception import ModelSet, PerceptionModel, StreamOptions, load_model
+from cooptrack_core.perception.disturbance import Disturbance
+from cooptrack_ros.console import Terminal
 
 AGENT_WEIGHTS = 'tiny_agent.safetensors'
 COOPERATIVE_WEIGHTS = 'tiny_cooperative.safetensors'
@@ -75,7 +79,7 @@ def stream_options(options: argparse.Namespace) -> StreamOptions:
     """
     for name in ('latency_ms', 'jitter_ms', 'loss'):
         value = getattr(options, name)
-        if value < 0 or (name == 'loss' and value > 1):
+        if not 0 <= value < math.inf or (name == 'loss' and value > 1):
             raise InputError(
                 f'{value} is out of range',
                 field=f'--{name.replace("_", "-")}',
@@ -87,6 +91,87 @@ def stream_options(options: argparse.Namespace) -> StreamOptions:
         jitter_ms=options.jitter_ms,
         loss=options.loss,
         seed=options.seed,
+    )
+
+
+def disturbed_stream_options(options: argparse.Namespace) -> StreamOptions:
+    """Settings of radio, receiver and disturbances from the options.
+
+    Raises:
+        InputError: A value is out of range.
+    """
+    for name in ('wait_ms', 'max_age_ms', 'future_tolerance_ms', 'clock_skew_ms'):
+        value = getattr(options, name)
+        least = {'max_age_ms': 1.0, 'clock_skew_ms': -math.inf}.get(name, 0.0)
+        if not least <= value < math.inf or not math.isfinite(value):
+            raise InputError(
+                f'{value} is out of range',
+                field=f'--{name.replace("_", "-")}',
+                remedy='give a number of milliseconds'
+                + ('' if math.isinf(least) else f' >= {least:g}'),
+            )
+    metres, degrees = pose_noise(options.pose_noise)
+    return replace(
+        stream_options(options),
+        wait_ms=options.wait_ms,
+        max_age_ms=options.max_age_ms,
+        future_tolerance_ms=options.future_tolerance_ms,
+        compensate=not options.no_compensation,
+        disturbance=Disturbance(
+            pose_noise_m=metres,
+            pose_noise_deg=degrees,
+            pose_noise_at=options.pose_noise_at,
+            clock_skew_ms=options.clock_skew_ms,
+            blind_roadside=options.no_roadside_images,
+            seed=options.seed,
+        ),
+    )
+
+
+def pose_noise(text: str) -> tuple[float, float]:
+    """Read METRES,DEGREES.
+
+    Raises:
+        InputError: These are not two numbers from 0 up.
+    """
+    try:
+        metres, degrees = (float(part) for part in text.split(','))
+    except ValueError:
+        metres = degrees = math.nan
+    if not (0 <= metres < math.inf and 0 <= degrees < math.inf):
+        raise InputError(
+            f"'{text}' is not METRES,DEGREES",
+            field='--pose-noise',
+            remedy='give two standard deviations from 0 up, for example 0.2,0.5',
+        )
+    return metres, degrees
+
+
+def method_names(text: str) -> tuple[str, ...]:
+    """Read a comma-separated list of methods."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(',') if name.strip()))
+
+
+def open_for_evaluation(options: argparse.Namespace, terminal: Terminal) -> V2XSeqDataset:
+    """Open the dataset as its metrics are published; check the options that cut it.
+
+    Raises:
+        InputError: The dataset is unusable, or an option is out of range.
+    """
+    for name in ('rate', 'scenes'):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(
+                f'{value} is no frame rate' if name == 'rate' else f'{value} scenes are none',
+                field=f'--{name}',
+                remedy='give a number above 0',
+            )
+    return V2XSeqDataset(
+        options.data,
+        split=options.split,
+        remove_ego_from_cooperative=True,
+        on_image_error='drop',
+        on_warning=terminal.say,
     )
 
 

@@ -19,38 +19,66 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
-from cooptrack_core.errors import InputError
 from cooptrack_core.perception.scoreboard import EvaluationOptions, evaluate_dataset
-from cooptrack_ros.commands.common import load_models, stream_options
+from cooptrack_ros.commands.common import (
+    disturbed_stream_options,
+    load_models,
+    method_names,
+    open_for_evaluation,
+)
 from cooptrack_ros.console import Terminal, emit_json, number
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Evaluate the methods on a dataset and print the table."""
-    dataset = V2XSeqDataset(
-        options.data,
-        split=options.split,
-        remove_ego_from_cooperative=True,
-        on_image_error='drop',
-        on_warning=terminal.say,
+    dataset = open_for_evaluation(options, terminal)
+    evaluation = EvaluationOptions(
+        method_names(options.methods),
+        disturbed_stream_options(options),
+        options.scenes,
+        options.rate,
+        options.remotes,
+        per_scene=options.per_scene,
+        compare=options.compare,
     )
     models = load_models(options)
-    if options.rate is not None and not options.rate > 0:
-        raise InputError(
-            f'{options.rate} Hz is no frame rate', field='--rate', remedy='give a number above 0'
-        )
-    names = tuple(name.strip() for name in options.methods.split(',') if name.strip())
     with terminal.progress('evaluating') as progress:
-        result = evaluate_dataset(
-            dataset,
-            models,
-            EvaluationOptions(names, stream_options(options), options.scenes, options.rate),
-            progress,
-        )
+        result = evaluate_dataset(dataset, models, evaluation, progress)
     show(result, terminal)
+    if 'comparison' in result:
+        show_comparison(result['comparison'], terminal)
+    tell_what_was_dropped(result['inbox'], terminal)
     emit_json(result, options.json)
     return 0
+
+
+def show_comparison(comparison: dict[str, Any], terminal: Terminal) -> None:
+    """Print how much better one method is than each other one."""
+
+    def cell(interval: dict[str, Any]) -> str:
+        if interval['value'] is None:
+            return number(None)
+        low, high = (f'{interval[key]:+.3f}' for key in ('low', 'high'))
+        return f'{interval["value"]:+.3f}  [{low}, {high}]'
+
+    rows = [
+        [f'{comparison["method"]} - {other}', cell(by['mean_ap']), cell(by['amota'])]
+        for other, by in comparison['minus'].items()
+    ]
+    if rows:
+        title = f'{comparison["level"]:.0%} intervals over {comparison["scenes"]} scenes'
+        terminal.table(title, ['difference', 'mean AP', 'AMOTA'], rows)
+        terminal.say(f'{comparison["how"]}; {comparison["resamples"]} draws')
+
+
+def tell_what_was_dropped(inbox: dict[str, int], terminal: Terminal) -> None:
+    """Say why messages did not reach the fusion, if they were late or ahead of time."""
+    for reason, remedy in (('too_old', '--max-age-ms'), ('from_future', '--future-tolerance-ms')):
+        if inbox.get(reason):
+            terminal.say(
+                f'{inbox[reason]} of {inbox["received"]} messages were dropped as {reason}, as '
+                f'the nodes would; {remedy} lets them in'
+            )
 
 
 def show(result: dict[str, Any], terminal: Terminal) -> None:

@@ -1,0 +1,97 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Groups of options that several commands of the command line share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def disturbance_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the commands that measure what goes wrong on the way to the ego."""
+    group = parser.add_argument_group(
+        'receiver and disturbances', 'every remote sender is disturbed, the ego never'
+    )
+    group.add_argument(
+        '--wait-ms',
+        type=float,
+        default=50.0,
+        help='how long the ego waits after its own frame for messages captured around it',
+    )
+    group.add_argument(
+        '--max-age-ms',
+        type=float,
+        default=500.0,
+        help='older captures are dropped, as the nodes do; more than the latency lets messages in',
+    )
+    group.add_argument(
+        '--future-tolerance-ms',
+        type=float,
+        default=100.0,
+        help='captures stamped further ahead of the clock of the ego are dropped',
+    )
+    group.add_argument(
+        '--no-compensation',
+        action='store_true',
+        help='fuse messages as if they were captured at the time of the ego frame',
+    )
+    group.add_argument(
+        '--pose-noise',
+        default='0,0',
+        metavar='METRES,DEGREES',
+        help="standard deviations of the error of the senders' x and y, and heading; drawn anew "
+        'for every message',
+    )
+    group.add_argument(
+        '--pose-noise-at',
+        choices=('everywhere', 'alignment'),
+        default='everywhere',
+        help='everywhere: the pose in the message is wrong; alignment: only the input of the '
+        'feature alignment is, boxes and reference points keep the right pose',
+    )
+    group.add_argument(
+        '--clock-skew-ms',
+        type=float,
+        default=0.0,
+        metavar='MS',
+        help="the senders' clocks run ahead by this, or behind if negative; captures do not move",
+    )
+    group.add_argument(
+        '--no-roadside-images', action='store_true', help='roadside units are blind'
+    )
+
+
+def data_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
+    """Options that choose data and methods of an evaluation."""
+    parser.add_argument('data', metavar='DATA', type=Path, help='directory in the V2X-Seq layout')
+    parser.add_argument(
+        '--split',
+        choices=('train', 'val', 'test'),
+        help='part of the dataset (default: all of it)',
+    )
+    parser.add_argument('--methods', default=','.join(methods), help='comma-separated')
+    parser.add_argument('--scenes', type=int, help='only the first N scenes')
+    parser.add_argument(
+        '--rate',
+        type=float,
+        metavar='HZ',
+        help='use only so many frames per second (2: as V2X-Seq)',
+    )
+    parser.add_argument(
+        '--remotes', type=int, metavar='N', help='only the first N remote agents exist'
+    )
