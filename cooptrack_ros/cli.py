@@ -238,6 +238,17 @@ def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         'both; choose them on validation scenes',
     )
     parser.add_argument(
+        '--code-data',
+        type=Path,
+        nargs='+',
+        default=[],
+        metavar='DIR',
+        help='training scenes to fit the code of compact messages to (default: no code)',
+    )
+    parser.add_argument(
+        '--code-bits', type=int, default=96, metavar='N', help='of that code, per instance'
+    )
+    parser.add_argument(
         '--remote-weight',
         type=float,
         metavar='SHARE',

@@ -241,7 +241,7 @@ def _check_config(found: ModelConfig, wanted: ModelConfig, path: str | Path) -> 
     for field in dataclasses.fields(ModelConfig):
         a, b = getattr(found, field.name), getattr(wanted, field.name)
         if field.name == 'cooperation' and a is not None and b is not None:
-            a, b = a.block, b.block
+            a, b = (a.fusion, a.block), (b.fusion, b.block)
         if field.name not in _FREE and a != b:
             raise InputError(
                 f'the weights are of another configuration: {field.name} is {a} in the file '

@@ -31,6 +31,7 @@ from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
 from cooptrack_core.models.devices import find_device
 from cooptrack_core.models.inference import Precision, for_inference
 from cooptrack_core.structures import Role
+from cooptrack_core.v2x.feature_code import FeatureCode
 
 __all__ = ['Backend', 'ModelSet', 'PerceptionModel', 'Precision', 'load_model']
 
@@ -65,6 +66,12 @@ class PerceptionModel:
         if self.precision == 'fp32':
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    @property
+    def code(self) -> FeatureCode | None:
+        """Code of the compact messages that this model sends or understands, if it has one."""
+        buffers = self.network.feature_code
+        return None if buffers is None else buffers.code()
 
     def with_rule_matching(self) -> PerceptionModel:
         """Return the same weights, matching by distance instead of GBA."""

@@ -24,10 +24,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from cooptrack_core.errors import InputError
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
 from cooptrack_core.perception.disturbance import Disturbance
 from cooptrack_core.structures import AgentFrame, InstanceMessage
-from cooptrack_core.v2x.codec import Dtype, encode_message
+from cooptrack_core.v2x.codec import Wire, encode_message
 from cooptrack_core.v2x.inbox import Accepted, InboxSettings, MessageInbox
 from cooptrack_core.v2x.link import LinkModel
 
@@ -43,7 +44,7 @@ class StreamOptions:
     """Settings of the radio between the agents.
 
     Attributes:
-        dtype: Number format of the features on the air.
+        dtype: Form of the messages on the air.
         wait_ms: How long the ego waits after its own frame for messages captured around it.
         latency_ms: Mean latency of a message.
         jitter_ms: Standard deviation of the latency.
@@ -58,7 +59,7 @@ class StreamOptions:
         disturbance: What is wrong with the remote agents.
     """
 
-    dtype: Dtype = 'int8'
+    dtype: Wire = 'int8'
     wait_ms: float = 50.0
     latency_ms: float = 0.0
     jitter_ms: float = 0.0
@@ -222,7 +223,15 @@ class RadioStream:
             o = self.options
             link = LinkModel(o.latency_ms, o.jitter_ms, o.loss, o.seed, name=frame.agent_id)
             self.links[frame.agent_id] = link
-        data = encode_message(message, self.options.dtype)
+        code = agent.model.code
+        if self.options.dtype == 'compact' and code is None:
+            raise InputError(
+                'these weights hold no feature code',
+                path=agent.model.path,
+                field='--dtype',
+                remedy='use int8, or make them with "cooptrack halve --code-data"',
+            )
+        data = encode_message(message, self.options.dtype, code)
         lost_before = link.stats.lost
         link.send(data, frame.stamp_ns)
         if link.stats.lost > lost_before:

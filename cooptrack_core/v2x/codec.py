@@ -54,11 +54,15 @@ from cooptrack_core.v2x.checks import (
     read_range,
     refuse,
 )
+from cooptrack_core.v2x.compact import COMPACT_MAGIC, decode_compact, encode_compact
+from cooptrack_core.v2x.feature_code import FeatureCode
 from cooptrack_core.v2x.flow import read_flow
 from cooptrack_core.v2x.quantise import Encoding
 from cooptrack_core.v2x.reasons import Reason
 
 Dtype = Literal['fp32', 'fp16', 'int8']
+# What can go over the air: the general form in one of its number formats, or the compact form.
+Wire = Literal['fp32', 'fp16', 'int8', 'compact']
 
 MAGIC = b'CTIM'
 VERSION_MAJOR = 1
@@ -116,22 +120,30 @@ class Head:
     length: int = 0
 
 
-def encode_message(message: InstanceMessage, dtype: Dtype = 'int8') -> bytes:
+def encode_message(
+    message: InstanceMessage, dtype: Wire = 'int8', code: FeatureCode | None = None
+) -> bytes:
     """Encode a message.
 
     Args:
         message: What to send.
         dtype: Number format of the features. With 'fp32' all else is float32 too; with the
             others, reference points, boxes, velocities and scores take 16 bit per number (their
-            errors are told in ``quantise``).
+            errors are told in ``quantise``). 'compact' is the short form of ``compact``.
+        code: Of the sender's model; the compact form needs it.
 
     Returns:
         The bytes on the air.
 
     Raises:
         ValueError: The message cannot be sent: a value is not finite (velocities may be NaN),
-            the covariance is not symmetric, or a name or count is too large for the format.
+            the covariance is not symmetric, or a name or count is too large for the format; or
+            the compact form is wanted without a code.
     """
+    if dtype == 'compact':
+        if code is None:
+            raise ValueError("the compact form needs the feature code of the sender's model")
+        return encode_compact(message, code)
     if dtype not in get_args(Dtype):
         raise ValueError(f'dtype {dtype!r} is none of {get_args(Dtype)}')
     n, d = message.query_features.shape
@@ -247,13 +259,16 @@ def extension(name: str, body: bytes) -> bytes:
 
 
 def decode_message(
-    data: bytes | bytearray | memoryview, limits: Limits | None = None
+    data: bytes | bytearray | memoryview,
+    limits: Limits | None = None,
+    code: FeatureCode | None = None,
 ) -> InstanceMessage:
     """Decode and check a message of a peer.
 
     Args:
         data: The bytes on the air.
         limits: What is taken at most.
+        code: Of the sender's model, for compact messages; without it they are refused.
 
     Returns:
         The message; every value finite and physically possible, but not yet checked for model,
@@ -266,6 +281,10 @@ def decode_message(
     if len(data) > limits.max_bytes:
         refuse(Reason.OVERSIZED, f'{len(data)} bytes, at most {limits.max_bytes} are taken')
     raw = bytes(data)
+    if raw[: len(COMPACT_MAGIC)] == COMPACT_MAGIC:
+        message = decode_compact(raw, limits, code)
+        check_values(message)
+        return message
     head = read_head(raw, limits)
     sections, extensions = read_sections(raw, head, limits)
     try:

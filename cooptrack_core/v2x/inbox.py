@@ -44,6 +44,7 @@ from cooptrack_core.errors import MessageError
 from cooptrack_core.structures import InstanceMessage
 from cooptrack_core.v2x.checks import Limits
 from cooptrack_core.v2x.codec import decode_message
+from cooptrack_core.v2x.feature_code import FeatureCode
 from cooptrack_core.v2x.reasons import Reason
 from cooptrack_core.v2x.stats import InboxStats, PeerStats
 
@@ -129,6 +130,7 @@ class MessageInbox:
         expected_model_id: str | None,
         own_agent_id: str,
         settings: InboxSettings | None = None,
+        code: FeatureCode | None = None,
     ) -> None:
         """Open an empty inbox.
 
@@ -137,10 +139,12 @@ class MessageInbox:
                 (for recorders and viewers, not for fusion).
             own_agent_id: The receiver, whose echo is dropped.
             settings: What is taken.
+            code: Of the expected model; without it compact messages are refused.
         """
         self.expected_model_id = expected_model_id
         self.own_agent_id = own_agent_id
         self.settings = settings or InboxSettings()
+        self.code = code
         self._peers: dict[str, _Peer] = {}
         self._counters: dict[str, PeerStats] = {}
         self._clock_ns = -(2**63)
@@ -160,7 +164,7 @@ class MessageInbox:
             What became of it; nothing is raised for a bad message.
         """
         try:
-            message = decode_message(data, self.settings.limits)
+            message = decode_message(data, self.settings.limits, self.code)
         except MessageError as error:
             return self.refuse(error, len(data), channel_agent_id)
         return self.offer(message, now_ns, len(data), channel_agent_id=channel_agent_id)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from cooptrack_core.v2x.checks import Limits
 from cooptrack_core.v2x.codec import Section, read_head, read_sections
+from cooptrack_core.v2x.compact import COMPACT_MAGIC, compact_size
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SizeReport:
         overhead: Bytes that do not grow with the instances: head, names, section heads,
             covariance, extensions.
         instances: Number of instances.
-        sections: Bytes per section, by name; their heads are in ``overhead``.
+        sections: Bytes per section, by name; their heads are in ``overhead``. The compact form
+            has none.
     """
 
     total: int
@@ -59,6 +61,9 @@ def message_size_report(data: bytes) -> SizeReport:
     Raises:
         MessageError: The message is damaged.
     """
+    if data[: len(COMPACT_MAGIC)] == COMPACT_MAGIC:
+        overhead, instances = compact_size(data)
+        return SizeReport(len(data), overhead, instances, {})
     head = read_head(data, Limits(max_bytes=len(data)))
     known, _ = read_sections(data, head, Limits(max_bytes=len(data)))
     sections = {Section(kind).name.lower(): len(body) for kind, (_, body) in known.items()}

@@ -23,6 +23,7 @@ from typing import Any
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import load_weights, read_metadata, save_weights
 from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.training.code import code_of_messages, with_code
 from cooptrack_ros.commands.common import AGENT_WEIGHTS, COOPERATIVE_WEIGHTS
 from cooptrack_ros.console import Terminal, emit_json
 
@@ -64,6 +65,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
     if options.remote_weight is not None:
         _set_cooperation(cooperative, remote_weight=options.remote_weight)
+    if options.code_data:
+        code = code_of_messages(agent, options.code_data, options.code_bits)
+        agent, cooperative = with_code(agent, code), with_code(cooperative, code)
+        terminal.say(f'compact messages: {len(code.bits)} numbers, {code.bits.sum()} bits')
     for model, source, name in (
         (agent, options.agent, AGENT_WEIGHTS),
         (cooperative, options.cooperative, COOPERATIVE_WEIGHTS),

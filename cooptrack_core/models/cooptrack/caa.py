@@ -20,6 +20,7 @@ latent translation, which move the features; reference points and boxes move as 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -47,6 +48,67 @@ def pose_mlp(inputs: int, dims: int, out: int, nonnegative: bool) -> nn.Sequenti
     return nn.Sequential(*(layers if nonnegative else layers[:-1]))
 
 
+@dataclass(frozen=True, eq=False)
+class MovedInstances:
+    """A message as far as geometry and time carry it; features are still the sender's.
+
+    Attributes:
+        kept: (M,) bool, inside the receiver's range and not the receiver itself.
+        feats, embeds, motion: (m, D) of the kept instances, m of M, at the receiver's time.
+        points: (m, 3) reference points, receiver's agent frame, metres.
+        boxes: (m, 10) box codes, receiver's agent frame.
+    """
+
+    kept: Tensor
+    feats: Tensor
+    embeds: Tensor
+    motion: Tensor
+    points: Tensor
+    boxes: Tensor
+
+
+def moved_instances(
+    remote: RemoteInstances,
+    like: Tensor,
+    range_: PerceptionRange,
+    footprint: tuple[float, float, float, float] | None,
+) -> MovedInstances:
+    """Carry a message on to the receiver's time and move it into its frame.
+
+    Args:
+        remote: The message.
+        like: Device and precision.
+        range_: Where the receiver tracks.
+        footprint: x_min, x_max, y_min, y_max of the receiver; None keeps what lies inside.
+    """
+    ego_T_remote = torch.tensor(remote.ego_T_remote).to(like)
+    refs, boxes = remote.ref_pts.to(like), remote.boxes.to(like)
+    points = box_code.denormalise(refs, remote.range)
+    feats, motion, points, boxes = carried_on(remote, points, boxes)
+    points = box_code.transform_points(points, ego_T_remote)
+    kept = _kept(points, range_, footprint)
+    return MovedInstances(
+        kept=kept,
+        feats=feats.to(like)[kept],
+        embeds=remote.query_embeds.to(like)[kept],
+        motion=motion.to(like)[kept],
+        points=points[kept],
+        boxes=box_code.transform(boxes[kept], ego_T_remote),
+    )
+
+
+def _kept(
+    points: Tensor, range_: PerceptionRange, footprint: tuple[float, float, float, float] | None
+) -> Tensor:
+    """Mask (M,) of points inside the receiver's range that are not the receiver."""
+    r, (x, y) = range_, points[:, :2].unbind(-1)
+    kept = (r.x_min <= x) & (x <= r.x_max) & (r.y_min <= y) & (y <= r.y_max)
+    if footprint is not None:
+        x0, x1, y0, y1 = footprint
+        kept = kept & ~((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1))
+    return kept
+
+
 class CrossAgentAlignment(nn.Module):
     """Latent transforms for semantic features, positional embeddings and motion features."""
 
@@ -71,30 +133,20 @@ class CrossAgentAlignment(nn.Module):
     def forward(self, remote: RemoteInstances) -> RemoteAlignment:
         """Align one remote agent's instances; pairs and affinity are still empty."""
         like = next(self.parameters())
-        ego_T_remote = torch.tensor(remote.ego_T_remote).to(like)
-        refs, boxes = remote.ref_pts.to(like), remote.boxes.to(like)
-        points = box_code.denormalise(refs, remote.range)
-        feats, motion, points, boxes = carried_on(remote, points, boxes)
-        points = box_code.transform_points(points, ego_T_remote)
-        kept = self._kept(points)
-        boxes = box_code.transform(boxes[kept], ego_T_remote)
-
-        believed = ego_T_remote
-        if remote.caa_T_remote is not None:
-            believed = torch.tensor(remote.caa_T_remote).to(like)
-        rotation, translation = self.latent_pose(believed)
-        streams = {'feats': feats, 'embeds': remote.query_embeds, 'motion': motion}
+        moved = moved_instances(remote, like, self.range, self.footprint)
+        believed = remote.ego_T_remote if remote.caa_T_remote is None else remote.caa_T_remote
+        rotation, translation = self.latent_pose(torch.tensor(believed).to(like))
+        streams = {'feats': moved.feats, 'embeds': moved.embeds, 'motion': moved.motion}
         aligned = {
-            name: self._move(name, x.to(like)[kept], rotation, translation)
-            for name, x in streams.items()
+            name: self._move(name, x, rotation, translation) for name, x in streams.items()
         }
         none = torch.zeros(0, dtype=torch.int64, device=like.device)
         return RemoteAlignment(
             agent_id=remote.agent_id,
-            kept=kept,
-            refs=box_code.normalise(points[kept], self.range),
-            boxes=boxes,
-            covariance=remote_covariance(points[kept][:, :2], remote, self.placement),
+            kept=moved.kept,
+            refs=box_code.normalise(moved.points, self.range),
+            boxes=moved.boxes,
+            covariance=remote_covariance(moved.points[:, :2], remote, self.placement),
             affinity=None,
             candidates=none,
             ego_rows=none,
@@ -114,12 +166,3 @@ class CrossAgentAlignment(nn.Module):
         blocks = torch.unflatten(self.inputs[name](x), -1, (-1, self.block))  # (m, D / b, b)
         turned = torch.einsum('mkj,kij->mki', blocks, rotation).flatten(1)
         return cast(Tensor, self.outputs[name](turned + translation + x))
-
-    def _kept(self, points: Tensor) -> Tensor:
-        """Mask (M,) of points inside the receiver's range that are not the receiver."""
-        r, (x, y) = self.range, points[:, :2].unbind(-1)
-        kept = (r.x_min <= x) & (x <= r.x_max) & (r.y_min <= y) & (y <= r.y_max)
-        if self.footprint is not None:
-            x0, x1, y0, y1 = self.footprint
-            kept = kept & ~((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1))
-        return kept

@@ -171,9 +171,13 @@ class PlacementConfig:
 
 @dataclass(frozen=True)
 class CooperationConfig:
-    """CAA, GBA and aggregation.
+    """How the instances of other agents are fused.
 
     Attributes:
+        fusion: ``instances``: CoopTrack, after decoding (CAA, GBA, aggregation). ``queries``: the
+            baseline of ``models/fusion/queries.py``, before decoding; of the other keys it knows
+            ``rule_distance``, ``score_threshold``, ``ego_footprint``, ``remote_weight`` and
+            ``score_bias``.
         block: Edge length of the blocks on the diagonal of the latent rotation.
         matching: ``learned`` (GBA) or ``rule`` (nearest, within ``rule_distance``).
         rule_distance: Gate of rule matching, metres.
@@ -191,6 +195,7 @@ class CooperationConfig:
             three are not equally sure of themselves. Not part of the official code.
     """
 
+    fusion: Literal['instances', 'queries'] = 'instances'
     block: int = 16
     matching: Literal['learned', 'rule'] = 'learned'
     rule_distance: float = 3.5
@@ -250,6 +255,8 @@ class ModelConfig:
     reasoning: ReasoningConfig | None = field(default_factory=ReasoningConfig)
     cooperation: CooperationConfig | None = field(default_factory=CooperationConfig)
     latency: LatencyConfig | None = None
+    # Numbers K of the code for compact messages that the weights hold (v2x/feature_code.py).
+    code_numbers: int | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     embed_dims: int = 256
     classes: tuple[str, ...] = CLASS_NAMES

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from cooptrack_core.models.bev_encoder.bevformer import BevFormerEncoder
 from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.bev_encoder.motion import EgoMotion, can_bus_delta, can_bus_of
+from cooptrack_core.models.cooptrack.code_buffers import CodeBuffers
 from cooptrack_core.models.cooptrack.config import (
     CooperationConfig,
     ModelConfig,
@@ -115,6 +116,9 @@ class CoopTrack(nn.Module):
         self.flow: FeatureFlow | None = None
         if config.latency is not None and config.reasoning is not None:
             self.flow = FeatureFlow(dims, config.history, config.latency)
+        self.feature_code: CodeBuffers | None = None
+        if config.code_numbers is not None:
+            self.feature_code = CodeBuffers(dims, config.code_numbers)
         self.unused = UnusedWeights(dims, config) if config.keep_unused else None
 
     # The dense part: B independent frames at once.
