@@ -226,9 +226,10 @@ def _point(
     copied = [n for n in names if first is not None and n not in ran and n in first['methods']]
     source = {n: first['methods'][n] for n in copied} if first else {}
     intervals = {n: first['intervals'][n] for n in copied if first and n in first['intervals']}
-    traffic = result['traffic'][result['protocol']['radio']['dtype']]
+    # Without any message a format may be absent.
+    traffic = result['traffic'].get(result['protocol']['radio']['dtype'], {'messages': 0})
     frames = max((m['frames'] for m in {**source, **ran}.values()), default=0)
-    sent = traffic['messages'] * (traffic['bytes_per_message'] or 0.0)
+    sent = traffic['messages'] * (traffic.get('bytes_per_message') or 0.0)
     return {
         'value': setting.value,
         'compensate': setting.compensate,
@@ -237,7 +238,7 @@ def _point(
         'methods': {n: _without_classes((ran | source)[n]) for n in names if n in ran | source},
         'intervals': intervals | result.get('intervals', {}).get('methods', {}),
         'copied_from_first_point': copied,
-        'bytes_per_second': traffic['bytes_per_second'],
+        'bytes_per_second': traffic.get('bytes_per_second'),
         'bytes_per_frame': sent / frames if frames else None,
         'seconds_per_frame': result['seconds_per_frame'],
         'inbox': result['inbox'],
