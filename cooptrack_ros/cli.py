@@ -69,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         _evaluate,
         _sweep,
         _run,
+        _picture,
         _bag,
         _demo,
         _doctor,
@@ -374,6 +375,50 @@ def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _perception_options(parser)
     _seed(parser, 'the link model')
     parser.set_defaults(module='run')
+
+
+def _picture(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        'picture',
+        'run up to a moment and draw it: which instances were associated, and the tracks in the '
+        'images and from above',
+    )
+    parser.add_argument(
+        'data',
+        metavar='DATA',
+        type=Path,
+        help='V2X-Seq directory, rosbag2 directory, .mcap or .db3 file',
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='OUT', help='.png or .jpg to write'
+    )
+    parser.add_argument(
+        '--kind',
+        choices=('association', 'tracking', 'both'),
+        default='both',
+        help='one of the pictures, or both side by side',
+    )
+    parser.add_argument('--scene', help='sequence of a dataset with several (default: the first)')
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument('--frame', type=int, metavar='N', help='number of the ego frame, from 0')
+    when.add_argument(
+        '--time',
+        type=float,
+        metavar='S',
+        help='seconds since the first ego frame (default: 5, or the end of a shorter scene)',
+    )
+    parser.add_argument('--ego', default='vehicle', help='agent that fuses')
+    parser.add_argument(
+        '--reach',
+        type=float,
+        default=60.0,
+        metavar='M',
+        help="metres from the ego to the edges of a bird's-eye view",
+    )
+    _perception_options(parser)
+    _seed(parser, 'the link model')
+    parser.set_defaults(module='picture')
 
 
 def _bag(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

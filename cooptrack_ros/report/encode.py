@@ -258,11 +258,11 @@ def _agent(agent: ReportAgent, frame: ReportFrame) -> dict[str, Any]:
         'ego': agent.agent_id == frame.ego_id,
         'position': ego_SE3_agent.translation.round(3).tolist(),
         'yaw': round(ego_SE3_agent.yaw, 5),
-        'views': [_view(camera, ego_SE3_agent) for camera in agent.cameras],
+        'views': [view_bearings(camera, ego_SE3_agent) for camera in agent.cameras],
     }
 
 
-def _view(camera: CameraModel, ego_SE3_agent: SE3) -> list[float]:
+def view_bearings(camera: CameraModel, ego_SE3_agent: SE3) -> list[float]:
     """[x, y, left, right]: optical centre and the bearings of the image's two borders, rad.
 
     The bearings are those of the border pixels half-way down the image, seen from above.
