@@ -198,4 +198,6 @@ def report_frame(
             )
             for event in moment.events
         ),
+        associations=outputs[COOPERATIVE].associations,
+        unmatched=outputs[COOPERATIVE].unmatched,
     )

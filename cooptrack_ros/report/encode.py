@@ -153,6 +153,8 @@ def frame_data(frame: ReportFrame, images: list[dict[str, Any]], time: float) ->
         'hidden_known': frame.hidden is not None,
         'ego_only': ego_rows,
         'cooperative': _tracks(frame.cooperative, cooperative, added),
+        'pairs': _pairs(frame),
+        'alone': _alone(frame),
         'messages': [
             {
                 'agent': message.agent_id,
@@ -247,6 +249,23 @@ def _tracks(
         }
         for i, row in enumerate(_rows(boxes))
     ]
+
+
+def _pairs(frame: ReportFrame) -> list[list[Any]]:
+    """[x, y of the ego's instance, x, y of the other, track id] per pair, ego agent frame."""
+    return [
+        [*_plane(pair.ego_position), *_plane(pair.remote_position), pair.track_id]
+        for pair in frame.associations
+    ]
+
+
+def _alone(frame: ReportFrame) -> list[list[Any]]:
+    """[x, y, whether it is the ego's own] per instance without a partner."""
+    return [[*_plane(one.position), int(one.agent_id == frame.ego_id)] for one in frame.unmatched]
+
+
+def _plane(point: NDArray[Any]) -> list[float]:
+    return [round(float(x), 2) for x in point[:2]]
 
 
 def _agent(agent: ReportAgent, frame: ReportFrame) -> dict[str, Any]:

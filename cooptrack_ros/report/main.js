@@ -117,7 +117,11 @@ function mark(kind) {
   else if (kind === 'link') line('M2 7H23', 'var(--agent-1)', { 'stroke-dasharray': '0.1 4', 'stroke-linecap': 'round', 'stroke-width': 2.4 });
   else if (kind === 'views') add('path', { d: 'M2 7 22 1V13Z', 'fill-opacity': 0.2 }, { fill: 'var(--agent-1)', stroke: 'var(--agent-1)' });
   else if (kind === 'box') line('M2 5h13v8H2ZM2 5l6-4h13l-6 4M21 1v8l-6 4', 'var(--text)', { 'stroke-width': 1.1 });
-  else if (kind === 'by-id') [[2, 200], [9, 30], [16, 320]].forEach(([x, hue]) => add('rect', { x, y: 3, width: 6, height: 8 }, { fill: `hsl(${hue} 75% 45%)` }));
+  else if (kind === 'pair') {
+    line('M5.5 7H17', 'var(--added)', { 'stroke-width': 2.2 });
+    add('circle', { cx: 5.5, cy: 7, r: 4, 'stroke-width': 2 }, { fill: 'var(--panel)', stroke: 'var(--added)' });
+    add('path', { d: 'M18 2 23 7 18 12 13 7Z' }, { fill: 'var(--added)' });
+  } else if (kind === 'by-id') [[2, 200], [9, 30], [16, 320]].forEach(([x, hue]) => add('rect', { x, y: 3, width: 6, height: 8 }, { fill: `hsl(${hue} 75% 45%)` }));
   else line('M5 2v10M9 2v10M2 5h10M2 9h10', 'var(--text)', { 'stroke-width': 1.2 });
   return svg;
 }
@@ -155,6 +159,7 @@ const KEYS = {
   '-': () => zoom(1 / 1.3),
   0: resetView,
   v: () => setView(VIEWS[(VIEWS.indexOf(state.view) + 1) % VIEWS.length]),
+  a: () => toggleLayer('association'),
   Escape: () => pick(null),
 };
 addEventListener('keydown', (event) => {
@@ -217,6 +222,10 @@ sceneCanvas.addEventListener('wheel', (event) => {
 function seekToFragment() {
   const match = /(?:^#|&)t=([\d.]+)/.exec(location.hash);
   if (match) jump(indexAt(Number(match[1])));
+  const shown = /[#&]show=([\w,]+)/.exec(location.hash);
+  for (const key of shown ? shown[1].split(',') : []) {
+    if (state.layers[key] === false) toggleLayer(key);
+  }
 }
 
 function start() {

@@ -88,8 +88,9 @@ function readColours() {
   const style = getComputedStyle(document.documentElement);
   const names = ['text', 'dim', 'panel', 'ground', 'grid', 'ring', 'line', 'accent', 'truth',
     'ego-only', 'cooperative', 'added', 'agent-0', 'agent-1', 'agent-2', 'agent-3', 'agent-4',
-    'agent-5'];
+    'agent-5', 'alone-ego', 'alone-remote'];
   colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  colours.lift = matchMedia('(prefers-color-scheme: dark)').matches ? 22 : 0;
 }
 readColours();
 const agentColour = (id) => colours[`agent-${agentNumbers.get(id) ?? 1}`];
@@ -99,6 +100,13 @@ function idColour(id, lightness) {
   let hash = 0;
   for (const character of String(id)) hash = (hash * 31 + character.charCodeAt(0)) >>> 0;
   return `hsl(${(hash * 137.508) % 360} 75% ${lightness ?? 42}%)`;
+}
+
+/** Colours of `cooptrack picture`: golden steps that leave out green and blue. */
+function pairColour(id) {
+  if (!(id >= 0)) return colours.dim;
+  const hue = (262 + 150 * (id * 0.6180339887 % 1)) % 360;
+  return `hsl(${hue} 85% ${[34, 50, 42][id % 3] + colours.lift}%)`;
 }
 
 function element(tag, options, ...children) {
@@ -175,6 +183,8 @@ const layers = [
     name: 'Views', mark: 'views' },
   { key: 'boxes', hint: 'Boxes projected into the images',
     name: 'Image boxes', mark: 'box' },
+  { key: 'association', hint: 'Pairs of instances by track id; instances without a partner: blue of the vehicle, green of others; key a',
+    name: 'Association', mark: 'pair', off: true },
   { key: 'by_id', hint: 'Colour cooperative tracks by id, to see ids switch',
     name: 'By id', mark: 'by-id', off: true },
 ];

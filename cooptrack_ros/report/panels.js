@@ -61,6 +61,12 @@ function drawCounts() {
   } else {
     rows.push(['Remote alone', shown(count.added), 'added']);
   }
+  if (state.layers.association) {
+    const { pairs, alone } = frames[state.index];
+    const own = alone.filter((one) => one[2]).length;
+    rows.push(['Matched pairs', String(pairs.length)], ['Vehicle unmatched', String(own), 'alone-ego'],
+      ['Others unmatched', String(alone.length - own), 'alone-remote']);
+  }
   for (const message of frames[state.index].messages.slice(0, 6)) {
     const age = message.age === null ? '' : ` · ${message.age.toFixed(0)} ms`;
     rows.push([short(message.agent, 16), message.outcome === 'accepted'

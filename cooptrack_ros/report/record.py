@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3, CameraModel
+from cooptrack_core.perception import Association, Unmatched
 from cooptrack_core.structures import CameraImage, ObjectLabels, Role, TrackedObjects
 
 # Outcomes of a message that are not a reason of rejection.
@@ -96,6 +97,8 @@ class ReportFrame:
         ego_only: Tracks of the vehicle alone, or None where that was not run.
         cooperative: Tracks with messages.
         messages: Messages that arrived, were rejected or were lost since the last frame.
+        associations: Pairs of instances that the cooperative tracks rest on.
+        unmatched: Instances that found no partner.
     """
 
     sequence_id: str
@@ -109,6 +112,8 @@ class ReportFrame:
     ego_only: TrackedObjects | None
     cooperative: TrackedObjects
     messages: tuple[ReportMessage, ...] = ()
+    associations: tuple[Association, ...] = ()
+    unmatched: tuple[Unmatched, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that names and masks fit together."""

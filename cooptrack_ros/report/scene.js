@@ -53,8 +53,9 @@ function drawScene() {
   if (state.layers.links) drawLinks(context, view, frame);
   const shown = visibleObjects(frame);
   for (const [object, kind] of shown) drawObject(context, view, frame, object, kind);
+  if (state.layers.association) drawAssociation(context, view, frame, width, height);
   frame.agents.forEach((agent) => drawAgent(context, view, frame, agent));
-  if (state.layers.ids) {
+  if (state.layers.ids && !state.layers.association) {
     const placed = [];
     for (const [object, kind] of shown.slice().reverse()) { // what cooperation added keeps its place
       if (kind === 'cooperative' || kind === 'added') drawId(context, view, frame, object, kind, placed);
@@ -198,6 +199,55 @@ function drawObject(context, view, frame, object, kind) {
     const tip = view.at(toScene(frame, object.box[0] + vx, object.box[1] + vy, object.box[2]));
     arrow(context, middle, tip);
   }
+}
+
+/** Pairs as lines from the vehicle's instance (ring) to the other one (diamond), and what found no
+ *  partner, over a veil that keeps the boxes in sight. */
+function drawAssociation(context, view, frame, width, height) {
+  const at = (x, y) => view.at(toScene(frame, x, y, 0));
+  context.globalAlpha = 0.62;
+  context.fillStyle = colours.ground;
+  context.fillRect(0, 0, width, height);
+  context.globalAlpha = 1;
+  for (const [x, y, own] of frame.alone) {
+    if (own) ring(context, at(x, y), colours['alone-ego']);
+    else diamond(context, at(x, y), 6.5, colours['alone-remote']);
+  }
+  const pairs = frame.pairs.map(([x, y, u, v, id]) => [at(x, y), at(u, v), id, pairColour(id)]);
+  for (const [own, other, , colour] of pairs) {
+    ring(context, own, colour);
+    path(context, [own, other]);
+    context.strokeStyle = colour;
+    context.lineWidth = 2.4;
+    context.stroke();
+    diamond(context, other, 5, colour);
+  }
+  if (!state.layers.ids) return;
+  const placed = [];
+  for (const [own, other, id, colour] of pairs) {
+    if (!(id >= 0)) continue;
+    const x = Math.max(own[0], other[0]) + 11;
+    label(context, short(id, 12), x, freeLine(placed, x, (own[1] + other[1]) / 2 + 4), colour, 'left');
+  }
+}
+
+function ring(context, [x, y], colour) {
+  for (const [stroke, wide] of [[colours.ground, 5], [colour, 2.4]]) {
+    context.beginPath();
+    context.arc(x, y, 7, 0, 2 * Math.PI);
+    context.strokeStyle = stroke;
+    context.lineWidth = wide;
+    context.stroke();
+  }
+}
+
+function diamond(context, [x, y], size, colour) {
+  path(context, [[x, y - size], [x + size, y], [x, y + size], [x - size, y]], true);
+  context.strokeStyle = colours.ground;
+  context.lineWidth = 2.5;
+  context.stroke();
+  context.fillStyle = colour;
+  context.fill();
 }
 
 function hatch(context, points) {

@@ -142,7 +142,7 @@ def _moments(
         lambda frame: AgentPerception(
             models.agent(frame.role), frame.agent_id, session_id=options.seed + 1
         ),
-        MessageInbox(models.roadside.model_id, recording.ego_id),
+        MessageInbox(models.roadside.model_id, recording.ego_id, code=models.cooperative.code),
         options,
     )
     return stream.replay(_counted(recording, progress))

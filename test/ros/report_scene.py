@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
+from cooptrack_core.perception import Association, Unmatched
 from cooptrack_core.structures import (
     CLASS_NAMES,
     CameraImage,
@@ -141,6 +142,15 @@ def _frame(
             hidden,
         ),
         messages=_messages(k, remote_id),
+        associations=tuple(
+            Association(remote_id, center + np.array([0.8, -0.4, 0]), center, 0.9, 40 + i)
+            for i, center in enumerate(truth.boxes.centers[:4])
+        ),
+        unmatched=(
+            Unmatched('vehicle', truth.boxes.centers[4], 44),
+            Unmatched(remote_id, truth.boxes.centers[5], 45),
+            Unmatched(remote_id, truth.boxes.centers[6], -1),
+        ),
     )
 
 

@@ -278,6 +278,25 @@ def test_a_frame_refuses_what_does_not_fit_together() -> None:
         replace(frame, hidden=np.zeros(1, dtype=bool))
 
 
+def test_the_association_is_written_in_the_plane_with_ids_and_owners(tmp_path: Path) -> None:
+    (frame,) = frames(1, width=64, height=36)
+    (record,) = records(write(tmp_path / 'report.html', 1))
+    assert (
+        record['alone']
+        == [  # type: ignore[comparison-overlap]
+            [*np.round(one.position[:2], 2).tolist(), int(one.agent_id == 'vehicle')]
+            for one in frame.unmatched
+        ]
+    )
+    pairs = np.array(record['pairs'])
+    expected = [
+        [*pair.ego_position[:2], *pair.remote_position[:2], pair.track_id]
+        for pair in frame.associations
+    ]
+    np.testing.assert_allclose(pairs, expected, atol=0.0051)
+    assert len(pairs) == 4
+
+
 def test_a_lost_message_without_age_is_written(tmp_path: Path) -> None:
     (frame,) = frames(1, width=64, height=36)
     lost = ReportMessage('roadside_1', 100, float('nan'), 0, LOST)

@@ -28,6 +28,7 @@ from report_scene import START_NS, frames, metrics
 
 from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_ros.report import ReportFrame, ReportWriter
+from cooptrack_ros.report.drawing import id_colour
 from cooptrack_ros.report.encode import image_data
 
 pytestmark = pytest.mark.skipif(
@@ -144,7 +145,7 @@ def test_every_layer_switch_changes_a_picture(page: Browser) -> None:
     page.value('cooptrackReport.seek(20)')
     images_drawn(page, 20)
     keys = page.value("[...document.querySelectorAll('#layers button')].map((b) => b.id)")
-    assert len(keys) == 12
+    assert len(keys) == 13
     for key in keys:
         before = pixels(page, '#scene') + pixels(page, '.camera:last-child canvas')
         page.value(f"document.getElementById('{key}').click()")
@@ -268,6 +269,40 @@ def test_an_edge_through_the_camera_plane_is_cut_not_mirrored(page: Browser) -> 
     assert all(u0 < 0 and u1 < 0 for u0, _, u1, _ in lines)  # y > 0 stays on the left
     behind = page.value(f'cooptrackReport.project({matrix}, [-9, 2, 0, 4, 1, 1, 0, 0, 0])')
     assert behind == []
+
+
+def test_the_address_fragment_and_a_key_show_the_association(
+    browser: Browser, page_path: Path, run: list[ReportFrame]
+) -> None:
+    browser.open(page_path, '#t=1&show=association,unknown')
+    browser.wait("document.documentElement.dataset.frame === '10'")
+    rows = browser.value(
+        "[...document.querySelectorAll('#counts dt')].map((d) => [d.textContent, "
+        'd.nextSibling.textContent, d.className])'
+    )
+    assert ['Matched pairs', '4', ''] in rows
+    assert ['Vehicle unmatched', '1', 'alone-ego'] in rows
+    assert ['Others unmatched', '2', 'alone-remote'] in rows
+    # The middle of a diamond has exactly the colour of its kind.
+    size = browser.value(
+        "(() => { const c = document.getElementById('scene');"
+        ' return [c.clientWidth, c.clientHeight, c.width / c.clientWidth]; })()'
+    )
+    scale = min(size[:2]) / 100
+    truth = run[10].ground_truth
+    assert truth is not None
+    for place, colour in ((5, '#14a546'), (0, None)):
+        x, y = truth.boxes.centers[place, :2] + ([0.8, -0.4] if colour is None else [0.0, 0.0])
+        at = [(size[0] / 2 - y * scale) * size[2], (0.6 * size[1] - x * scale) * size[2]]
+        pixel = browser.value(
+            "[...document.getElementById('scene').getContext('2d')"
+            f'.getImageData({at[0]}, {at[1]}, 1, 1).data].slice(0, 3)'
+        )
+        wanted = (20, 165, 70) if colour else id_colour(40)
+        assert np.abs(np.array(pixel) - wanted).max() <= 2
+    browser.press('a')
+    assert browser.value("document.getElementById('layer-association').ariaPressed") == 'false'
+    assert 'Matched pairs' not in browser.value("document.getElementById('counts').textContent")
 
 
 def test_a_click_selects_the_track_under_it(page: Browser, run: list[ReportFrame]) -> None:
