@@ -31,9 +31,9 @@ from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.datasets.v2x_seq.layout import EGO_ID
 from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation import GroundTruthFrame
-from cooptrack_core.perception.methods import moved
 from cooptrack_core.perception.replay import scene_frames
 from cooptrack_core.perception.scoreboard import truth_of
+from cooptrack_core.perception.viewpoint import moved
 from cooptrack_core.structures import CLASS_NAMES, AgentFrame, ObjectLabels, TrackedObjects
 from cooptrack_ros.bags import BagReader
 from cooptrack_ros.commands.common import choose_scene

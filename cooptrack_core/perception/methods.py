@@ -17,23 +17,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import Boxes3D
-from cooptrack_core.perception.agent import AgentPerception
+from cooptrack_core.perception.agent import AgentPerception, AgentResult
 from cooptrack_core.perception.cooperative import (
     Association,
     CooperativePerception,
     Unmatched,
 )
+from cooptrack_core.perception.late_fusion import LateFusion
 from cooptrack_core.perception.loading import ModelSet, PerceptionModel
 from cooptrack_core.perception.stream import EgoMoment
-from cooptrack_core.structures import AgentFrame, Role, Source, TrackedObjects
+from cooptrack_core.perception.viewpoint import seen_by_ego
+from cooptrack_core.structures import AgentFrame, Role, TrackedObjects
 
-METHODS = ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack')
+METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +58,22 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     """Build methods by name, each with a memory of its own; make new ones for every scene.
 
     ``no_fusion``: the vehicle's single-agent model, no messages. ``roadside_only``: the tracks of
-    the roadside units in the ego's frame at the ego's time. ``rule_matching``: CoopTrack with the
+    the roadside units in the ego's frame at the ego's time. ``late_fusion``: the boxes of the
+    vehicle alone and of the messages merged, then AB3DMOT. ``rule_matching``: CoopTrack with the
     nearest-within-3.5-m rule in place of GBA. ``cooptrack``: all of it.
 
     Raises:
         InputError: A name is unknown.
     """
     made: dict[str, Method] = {}
+    vehicle = _VehicleAlone(models.vehicle)
     for name in names:
         if name == 'no_fusion':
-            made[name] = _NoFusion(models.vehicle)
+            made[name] = _NoFusion(vehicle)
         elif name == 'roadside_only':
             made[name] = roadside_only
+        elif name == 'late_fusion':
+            made[name] = _LateFusion(vehicle)
         elif name == 'rule_matching':
             made[name] = _Cooperative(models.cooperative.with_rule_matching())
         elif name == 'cooptrack':
@@ -79,18 +85,44 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     return made
 
 
-class _NoFusion:
-    """The vehicle alone."""
+class _VehicleAlone:
+    """The vehicle's single-agent model; it sees each frame once, whoever asks."""
 
     def __init__(self, model: PerceptionModel) -> None:
         self._model = model
         self._agent: AgentPerception | None = None
+        self._latest: tuple[AgentFrame, AgentResult] | None = None
+
+    def process(self, frame: AgentFrame) -> AgentResult:
+        if self._latest is None or self._latest[0] is not frame:
+            if self._agent is None:
+                self._agent = AgentPerception(self._model, frame.agent_id, session_id=0)
+            self._latest = frame, self._agent.process(frame)
+        return self._latest[1]
+
+
+class _NoFusion:
+    """The vehicle alone."""
+
+    def __init__(self, vehicle: _VehicleAlone) -> None:
+        self._vehicle = vehicle
 
     def __call__(self, moment: EgoMoment) -> MethodOutput:
-        if self._agent is None:
-            self._agent = AgentPerception(self._model, moment.frame.agent_id, session_id=0)
-        result = self._agent.process(moment.frame)
+        result = self._vehicle.process(moment.frame)
         return MethodOutput(result.tracks, result.detections)
+
+
+class _LateFusion:
+    """Boxes merged, then AB3DMOT."""
+
+    def __init__(self, vehicle: _VehicleAlone) -> None:
+        self._vehicle = vehicle
+        self._fusion = LateFusion()
+
+    def __call__(self, moment: EgoMoment) -> MethodOutput:
+        alone = self._vehicle.process(moment.frame)
+        result = self._fusion.process(moment.frame, alone, moment.messages)
+        return MethodOutput(result.tracks, result.detections, result.associations)
 
 
 class _Cooperative:
@@ -118,29 +150,6 @@ def roadside_only(moment: EgoMoment) -> MethodOutput:
         _join(moment.frame, [seen_by_ego(r.tracks, moment.frame) for r in results]),
         _join(moment.frame, [seen_by_ego(r.detections, moment.frame) for r in results]),
     )
-
-
-def seen_by_ego(objects: TrackedObjects, ego: AgentFrame) -> TrackedObjects:
-    """Objects of another agent in the ego's frame, moved to its time by their velocity."""
-    ego_SE3_other = ego.world_SE3_agent.inverse() @ objects.world_SE3_agent
-    seconds = (ego.stamp_ns - objects.stamp_ns) / 1e9
-    boxes = moved(objects.boxes, seconds).transformed(ego_SE3_other)
-    return replace(
-        objects,
-        sequence_id=ego.sequence_id,
-        frame_id=ego.frame_id,
-        stamp_ns=ego.stamp_ns,
-        world_SE3_agent=ego.world_SE3_agent,
-        boxes=boxes,
-        sources=np.full(len(objects), int(Source.REMOTE), dtype=np.int64),
-    )
-
-
-def moved(boxes: Boxes3D, seconds: float) -> Boxes3D:
-    """Boxes after ``seconds`` of constant velocity; unknown velocities stay put."""
-    step = np.nan_to_num(boxes.velocities) * seconds
-    centers = boxes.centers + np.concatenate([step, np.zeros((len(boxes), 1))], axis=1)
-    return Boxes3D(centers, boxes.sizes, boxes.yaws, boxes.velocities)
 
 
 def _join(frame: AgentFrame, parts: Sequence[TrackedObjects]) -> TrackedObjects:

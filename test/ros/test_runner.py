@@ -34,7 +34,7 @@ from cooptrack_ros.bags import typestore
 from cooptrack_ros.recordings import OpenRecording
 from cooptrack_ros.runner import run_recording
 
-METHODS = {'no_fusion', 'roadside_only', 'rule_matching', 'cooptrack'}
+METHODS = {'no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack'}
 
 
 @pytest.fixture(scope='module')

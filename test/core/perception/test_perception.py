@@ -36,7 +36,8 @@ from cooptrack_core.perception import (
     load_model,
 )
 from cooptrack_core.perception.cooperative import to_remote
-from cooptrack_core.perception.methods import make_methods, roadside_only, seen_by_ego
+from cooptrack_core.perception.methods import METHODS, make_methods, roadside_only
+from cooptrack_core.perception.viewpoint import seen_by_ego
 from cooptrack_core.structures import InstanceMessage, TrackedObjects
 from cooptrack_core.v2x import decode_message, encode_message
 from cooptrack_core.v2x.inbox import MessageInbox
@@ -222,7 +223,7 @@ def test_roadside_tracks_stand_where_they_stand_in_the_world(models) -> None:
 
 
 def test_all_methods_run_on_the_same_moments_and_the_radio_really_carries_bytes(models) -> None:
-    names = ('no_fusion', 'roadside_only', 'rule_matching', 'cooptrack')
+    names = METHODS
     methods = make_methods(names, ModelSet(models[0], models[0], models[1]))
     inbox = MessageInbox(models[0].model_id, 'vehicle')
     stream = RadioStream(
