@@ -255,9 +255,12 @@ def resample(method: MethodTally, resamples: int = 1000, seed: int = 0) -> Resam
     once = np.ones(n, dtype=np.int64)
     random = np.random.default_rng(seed)
     times = random.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.int64)
+    # Few scenes can only be drawn in few ways.
+    ways, which = np.unique(times, axis=0, return_inverse=True)
+    which = which.reshape(-1)
     draws = {
-        'mean_ap': np.array([method.mean_ap(row) for row in times]),
-        'amota': np.array([method.amota(row) for row in times]),
+        'mean_ap': np.array([method.mean_ap(row) for row in ways])[which],
+        'amota': np.array([method.amota(row) for row in ways])[which],
     }
     values = {'mean_ap': method.mean_ap(once), 'amota': method.amota(once)}
     return Resampled(values, draws, (method.scenes, resamples, seed))
