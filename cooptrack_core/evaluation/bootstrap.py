@@ -114,7 +114,7 @@ class MethodTally:
             nothing = np.array([[0, 0, tally.objects, 0]], dtype=np.int64)
             at = np.searchsorted(tally.scores, levels)
             total += n * np.concatenate([tally.counts, nothing])[at]
-        values = [motar(*row, objects) for row in total.tolist()]
+        values = [motar(tp, fp, fn, ids, objects) for tp, fp, fn, ids in total.tolist()]
         return float(np.nan_to_num(values, nan=0.0).sum()) / self.protocol.recall_thresholds
 
 

@@ -96,7 +96,9 @@ class Scoreboard:
     def as_dict(self) -> dict[str, Any]:
         """Return the metrics per method and the bytes per second, valid as JSON."""
         seconds = observed_duration(self._stamps)
-        logs = {dtype: log for dtype, log in self._bytes.items() if log.messages or dtype != 'compact'}
+        logs = {
+            dtype: log for dtype, log in self._bytes.items() if log.messages or dtype != 'compact'
+        }
         traffic = {dtype: log.summary(seconds).as_dict() for dtype, log in logs.items()}
         methods = {
             name: evaluate_method(
@@ -116,9 +118,10 @@ class Scoreboard:
         names = tuple(dict.fromkeys(frame.sequence_id for frame in self.ground_truth))
 
         def metrics(method: str, scene: str) -> dict[str, Any]:
-            truth, found, tracks = (
+            truth = [frame for frame in self.ground_truth if frame.sequence_id == scene]
+            found, tracks = (
                 [frame for frame in frames if frame.sequence_id == scene]
-                for frames in (self.ground_truth, self.detections[method], self.tracks[method])
+                for frames in (self.detections[method], self.tracks[method])
             )
             content = evaluate_method(truth, found, tracks, self.protocol).as_dict()
             del content['classes']

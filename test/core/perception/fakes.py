@@ -64,6 +64,7 @@ class FakeAgent:
 
     def __init__(self, agent_id: str) -> None:
         self.agent_id = agent_id
+        self.model = SimpleNamespace(code=None, path='fake')
         self.sequence = 0
         self.resets = 0
 
