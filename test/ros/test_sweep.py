@@ -198,6 +198,16 @@ def test_a_wrong_option_is_one_line_with_a_remedy(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize('command', ['evaluate', 'sweep'])
+def test_the_disturbances_are_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, '--help'])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    for option in ('--pose-noise', '--clock-skew-ms', '--no-compensation', '--json', '--remotes'):
+        assert option in said
+
+
 def test_a_sweep_over_latency_compares_both_ways_and_draws_them(
     data: Path, weights: list[str], tmp_path: Path
 ) -> None:
