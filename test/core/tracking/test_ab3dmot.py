@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
@@ -201,6 +201,7 @@ def test_giou_of_upright_aligned_boxes_is_what_one_computes_by_hand() -> None:
     assert giou_3d(a, apart)[0, 0] == pytest.approx(-(56 - 32) / 56)
 
 
+@settings(max_examples=40)
 @given(a=some_boxes(), b=some_boxes())
 def test_giou_agrees_with_sampling_and_with_scipys_hull(a: Boxes3D, b: Boxes3D) -> None:
     a, b = a[:1], b[:1]
@@ -316,6 +317,7 @@ def test_each_class_has_its_own_rule() -> None:
     assert tracker.update(nothing(PERIOD_MS)).labels.tolist() == [1]
 
 
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 500),
     gaps=st.lists(st.sampled_from([50, 100, 100, 100, 130, 200]), min_size=4, max_size=15),
