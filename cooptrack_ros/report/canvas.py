@@ -77,7 +77,6 @@ class Canvas:
         *,
         closed: bool = False,
         alpha: float = 1.0,
-        dash: tuple[float, float] | None = None,
     ) -> None:
         """Draw a polyline.
 
@@ -87,13 +86,11 @@ class Canvas:
             width: Pixels.
             closed: Whether the last point is joined with the first.
             alpha: Opacity.
-            dash: Lengths of strokes and gaps, pixels; None for a solid line.
         """
         p = np.asarray(points, dtype=np.float64).reshape(-1, 2)
         if closed:
             p = np.concatenate([p, p[:1]])
-        parts = [p] if dash is None else dashes(p, *dash)
-        fixed = [_fixed(part) for part in parts]
+        fixed = [_fixed(p)]
         thick = max(1, round(width * _FINE))
 
         def draw(array: Picture) -> None:
@@ -199,26 +196,8 @@ def _pen(size: float, bold: bool) -> tuple[float, int]:
     return size / 1.4 / 21 * _FINE, thick
 
 
-def dashes(points: Array, stroke: float, gap: float) -> list[Array]:
-    """Cut a polyline (n, 2) into strokes: a list of (m, 2) polylines along it."""
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    along = np.concatenate([[0.0], np.cumsum(steps)])
-    if along[-1] <= 0:
-        return [points]
-
-    def at(distance: Array) -> Array:
-        return np.stack([np.interp(distance, along, points[:, k]) for k in (0, 1)], -1)
-
-    parts = []
-    for start in np.arange(0, along[-1], stroke + gap):
-        end = min(start + stroke, along[-1])
-        corners = along[(along > start) & (along < end)]
-        parts.append(at(np.array([start, *corners, end])))
-    return parts
-
-
 def _fixed(points: Array) -> NDArray[np.int32]:
     """Pixels of the finished picture as OpenCV's fixed-point numbers on the fine one."""
     # OpenCV puts (0, 0) into the middle of the first pixel.
-    fine = np.clip(points * _FINE - 0.5, -50_000, 50_000)
+    fine = np.clip(points * _FINE - 0.5, -1e7, 1e7)  # 32 bits hold no more
     return np.round(fine * 2**_BITS).astype(np.int32)

@@ -47,7 +47,7 @@ def id_colour(track_id: int) -> Colour:
     """
     if track_id < 0:
         return NO_ID
-    hue = (262 + 150 * (track_id * 0.6180339887 % 1)) % 360
+    hue = (280 + 130 * (track_id * 0.6180339887 % 1)) % 360
     lightness = (0.34, 0.5, 0.42)[track_id % 3]
     return hsl(hue, 0.85, lightness)
 

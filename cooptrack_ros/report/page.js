@@ -105,7 +105,7 @@ function idColour(id, lightness) {
 /** Colours of `cooptrack picture`: golden steps that leave out green and blue. */
 function pairColour(id) {
   if (!(id >= 0)) return colours.dim;
-  const hue = (262 + 150 * (id * 0.6180339887 % 1)) % 360;
+  const hue = (280 + 130 * (id * 0.6180339887 % 1)) % 360;
   return `hsl(${hue} 85% ${[34, 50, 42][id % 3] + colours.lift}%)`;
 }
 

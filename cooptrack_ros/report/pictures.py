@@ -26,6 +26,7 @@ from typing import Literal
 
 import numpy as np
 
+from cooptrack_core.geometry import SE3
 from cooptrack_core.perception.viewpoint import moved
 from cooptrack_core.structures import CLASS_NAMES, AgentFrame, Role
 from cooptrack_ros.report import drawing
@@ -52,6 +53,7 @@ _CAMERAS = 812  # width of the camera column: two images of 16:9
 _GAP = 8
 _HEAD = 44  # title of the picture
 _STRIP = 58  # legend above each panel
+_FAR = 500.0  # metres; other agents beyond it are left out
 
 
 def draw_picture(snapshot: Snapshot, kind: Kind, reach: float = 60.0) -> Picture:
@@ -198,19 +200,24 @@ class _Labels:
 
 def _agents(canvas: Canvas, view: BevView, snapshot: Snapshot) -> None:
     """The ego in the middle, the others where they are, and what their cameras see."""
-    others = sorted(snapshot.remote_frames.items())
-    for frame in (snapshot.frame, *(frame for _, frame in others)):
-        ego_SE3_agent = snapshot.frame.world_SE3_agent.inverse() @ frame.world_SE3_agent
-        colour = VEHICLE_ALONE if frame is snapshot.frame else REMOTE_ALONE
-        for image in frame.images:
+    frame = snapshot.frame
+    views = [(frame, SE3.identity())]
+    for _, other in sorted(snapshot.remote_frames.items()):
+        ego_SE3_other = frame.world_SE3_agent.inverse() @ other.world_SE3_agent
+        if np.linalg.norm(ego_SE3_other.translation) < _FAR:
+            views.append((other, ego_SE3_other))
+    for agent, ego_SE3_agent in views:
+        colour = VEHICLE_ALONE if agent is frame else REMOTE_ALONE
+        for image in agent.images:
             drawing.bev_camera(canvas, view, image.camera, ego_SE3_agent, colour)
-    for name, frame in others:
-        ego_SE3_agent = snapshot.frame.world_SE3_agent.inverse() @ frame.world_SE3_agent
-        at = view.pixels(ego_SE3_agent.translation)
-        vehicle = frame.role is Role.VEHICLE
-        drawing.bev_agent(canvas, at, ego_SE3_agent.yaw, name, vehicle=vehicle)
-    name = f'{snapshot.frame.agent_id} (ego)'
-    drawing.bev_agent(canvas, view.pixels([0.0, 0.0]), 0.0, name, vehicle=True)
+    for agent, ego_SE3_agent in reversed(views):  # the ego on top
+        drawing.bev_agent(
+            canvas,
+            view.pixels(ego_SE3_agent.translation),
+            ego_SE3_agent.yaw,
+            agent.agent_id + (' (ego)' if agent is frame else ''),
+            vehicle=agent.role is Role.VEHICLE,
+        )
 
 
 def _legend(
