@@ -96,14 +96,16 @@ def run_recording(
     names = tuple(dict.fromkeys((*methods, EGO_ALONE, COOPERATIVE)))
     made = make_methods(names, models)
     board = Scoreboard(names)
-    inbox = MessageInbox(models.roadside.model_id, recording.ego_id)
+    inbox = MessageInbox(models.roadside.model_id, recording.ego_id, code=models.cooperative.code)
     bag, page, numbers = (output / n for n in ('run.mcap', 'report.html', 'metrics.json'))
     count = 0
     with RunWriter(bag) as writer, ReportWriter(page, title=recording.title) as report:
 
         def sent(result: AgentResult) -> None:
-            board.add_message(result)
-            writer.write_message(result.message, stream_options.dtype)
+            board.add_message(result, models.roadside.code)
+            # ROS messages have no compact form; what the ego hears comes over the real radio.
+            recorded = 'int8' if stream_options.dtype == 'compact' else stream_options.dtype
+            writer.write_message(result.message, recorded)
 
         stream = RadioStream(
             recording.ego_id,

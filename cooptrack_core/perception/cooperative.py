@@ -34,6 +34,7 @@ from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.agent import best_rows, to_tracks
 from cooptrack_core.perception.disturbance import MisalignedMessage
 from cooptrack_core.perception.loading import PerceptionModel
+from cooptrack_core.perception.standing import StandingPoses
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
 from cooptrack_core.v2x.flow import read_flow
 
@@ -107,10 +108,12 @@ class CooperativePerception:
         self.model = model
         self.ego_id = ego_id
         self._memory: TrackMemory | None = None
+        self._standing = StandingPoses()
 
     def reset(self) -> None:
-        """Forget tracks and BEV."""
+        """Forget tracks, BEV and what was learnt of senders."""
         self._memory = None
+        self._standing.reset()
 
     @torch.inference_mode()
     def process(
@@ -129,7 +132,7 @@ class CooperativePerception:
             raise ValueError(f'a frame of {frame.agent_id} was given to {self.ego_id}')
         network = self.model.network
         inputs = prepare_frame(frame, network.config, self.model.device)
-        ordered = sorted(messages, key=lambda m: m.agent_id)
+        ordered = [self._standing.settled(m) for m in sorted(messages, key=lambda m: m.agent_id)]
         remotes = [to_remote(m, frame, self.model.device) for m in ordered]
         with self.model.autocast():
             outputs, self._memory = network(inputs, self._memory, remotes, self.model.matching)
@@ -191,7 +194,7 @@ def _associations(
         return [*box_code.denormalise(refs.float(), area).cpu().numpy()]
 
     # In decoder order: the ego's queries, then what each remote agent added.
-    places = points(outputs.decoder.last_refs[0])
+    places = points(outputs.unfused_refs)
     own = len(places)
     owners = [ego_id] * own
     found: list[tuple[int, str, np.ndarray, float]] = []

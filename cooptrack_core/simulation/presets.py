@@ -25,7 +25,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.resources import config_path
 from cooptrack_core.simulation.traffic import Demand
 
-PRESETS = ('benchmark', 'train', 'multi_agent', 'tiny')
+PRESETS = ('benchmark', 'train', 'train_long', 'multi_agent', 'tiny')
 
 
 @dataclass(frozen=True)

@@ -137,9 +137,7 @@ class CrossAgentAlignment(nn.Module):
         believed = remote.ego_T_remote if remote.caa_T_remote is None else remote.caa_T_remote
         rotation, translation = self.latent_pose(torch.tensor(believed).to(like))
         streams = {'feats': moved.feats, 'embeds': moved.embeds, 'motion': moved.motion}
-        aligned = {
-            name: self._move(name, x, rotation, translation) for name, x in streams.items()
-        }
+        aligned = {name: self._move(name, x, rotation, translation) for name, x in streams.items()}
         none = torch.zeros(0, dtype=torch.int64, device=like.device)
         return RemoteAlignment(
             agent_id=remote.agent_id,

@@ -146,7 +146,7 @@ class LatencyConfig:
         width: Hidden width.
     """
 
-    width: int = 128
+    width: int = 48
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,17 @@ class PlacementConfig:
         roadside: Spread of a camera on a pole.
         speed: Error of a velocity, m/s; an older message is less sure.
         gate: Pairs farther apart than so many standard deviations are not fused; None: no gate.
+        track: Spread of a track that lives on, in any direction, metres; for ``fit_pose``.
+        fit_pose: Whether a moving sender that admits an uncertain pose is fitted onto what the
+            receiver knows (``pose_fit.py``).
     """
 
     vehicle: tuple[float, float, float, float] = (0.35, 0.024, 0.2, 0.008)
     roadside: tuple[float, float, float, float] = (0.05, 0.0165, 0.1, 0.004)
     speed: float = 1.0
     gate: float | None = None
+    track: float = 0.5
+    fit_pose: bool = True
 
 
 @dataclass(frozen=True)

@@ -23,19 +23,27 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cooptrack_core.models.cooptrack import box_code, gba
 from cooptrack_core.models.cooptrack.aggregation import Aggregation, final_order
-from cooptrack_core.models.cooptrack.caa import CrossAgentAlignment
+from cooptrack_core.models.cooptrack.caa import CrossAgentAlignment, moved_instances
 from cooptrack_core.models.cooptrack.config import ModelConfig, PlacementConfig
 from cooptrack_core.models.cooptrack.interface import (
     QuerySet,
     RemoteAlignment,
     RemoteInstances,
 )
-from cooptrack_core.models.cooptrack.placement import meet, sight_covariance, within_gate
+from cooptrack_core.models.cooptrack.placement import (
+    meet,
+    remote_covariance,
+    sight_covariance,
+    within_gate,
+)
+from cooptrack_core.models.cooptrack.pose_fit import fit_pose, shifted
+from cooptrack_core.structures import Role
 
 # supervised: pairs by rule, but the affinity is computed for its loss (training as released).
 Matching = Literal['learned', 'rule', 'supervised']
@@ -70,6 +78,7 @@ class Cooperation(nn.Module):
         points = box_code.denormalise(queries.refs, self.range)
         sure = sight_covariance(points[:, :2], self.placement.vehicle)
         for bit, remote in enumerate(sorted(remotes, key=lambda r: r.agent_id)):
+            remote = self.settled(queries, remote, sure)
             alignment = self.match(queries, self.align(remote), matching, sure)
             places, sure = self.places(queries, alignment, sure)
             queries = self.aggregate.fuse(queries, alignment, bit, places)
@@ -82,6 +91,40 @@ class Cooperation(nn.Module):
     def placement(self) -> PlacementConfig:
         """Spreads of the cameras."""
         return self.config.placement or PlacementConfig()
+
+    def settled(self, queries: QuerySet, remote: RemoteInstances, sure: Tensor) -> RemoteInstances:
+        """The message with the sender's pose fitted onto what the receiver knows.
+
+        Args:
+            queries: (n).
+            remote: The message.
+            sure: (n, 2, 2) covariance of every query's place.
+        """
+        spreads = self.config.placement
+        if spreads is None or not spreads.fit_pose or not remote.pose_covariance.any():
+            return remote
+        if remote.role is Role.ROADSIDE:
+            return remote  # it stands still: its messages were averaged, which tells more
+        known = queries.tracked | (queries.remote_bits > 0)
+        rows = torch.nonzero(known | (queries.scores > self.config.score_threshold))[:, 0]
+        own = box_code.denormalise(queries.refs[rows], self.range)[:, :2]
+        steady = spreads.track**2 * torch.eye(2).to(sure)
+        own_cov = torch.where(queries.tracked[rows, None, None], steady, sure[rows])
+        theirs = moved_instances(remote, own, self.range, None).points[:, :2]
+        alone = dataclasses.replace(remote, pose_covariance=np.zeros((3, 3)))
+        fit = fit_pose(
+            own,
+            own_cov,
+            theirs,
+            remote_covariance(theirs, alone, spreads),
+            torch.from_numpy(remote.pose_covariance),
+            torch.from_numpy(remote.ego_T_remote[:2, 3]),
+        )
+        return dataclasses.replace(
+            remote,
+            ego_T_remote=shifted(remote.ego_T_remote, fit.shift.numpy()),
+            pose_covariance=fit.covariance.numpy(),
+        )
 
     def places(
         self, queries: QuerySet, remote: RemoteAlignment, sure: Tensor

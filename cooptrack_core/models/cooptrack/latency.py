@@ -21,8 +21,6 @@ sender computes the flow from its queries' histories and may send it along; the 
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -49,15 +47,17 @@ class FeatureFlow(nn.Module):
     def __init__(self, dims: int, history: int, config: LatencyConfig) -> None:
         super().__init__()
         self.dims, self.config = dims, config
-        inputs = history * 2 * dims + history + 5
-        self.net = nn.Sequential(
-            nn.Linear(inputs, config.width), nn.ReLU(),
-            nn.Linear(config.width, config.width), nn.ReLU(),
-            nn.Linear(config.width, 2 * dims + STATE_SIZE),
-        )  # fmt: skip
-        last = cast(nn.Linear, self.net[-1])
+        self.features = self._head(history * 2 * dims + history, 2 * dims)
+        # Places follow from what is known of a track, not from what it looks like: few numbers
+        # cannot be learnt by heart.
+        self.state = self._head(history + 7, STATE_SIZE)
+
+    def _head(self, inputs: int, outputs: int) -> nn.Sequential:
+        width = self.config.width
+        last = nn.Linear(width, outputs)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
+        return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), last)
 
     @full_precision
     def forward(self, queries: QuerySet) -> Flow:
@@ -67,11 +67,11 @@ class FeatureFlow(nn.Module):
         now = torch.cat([queries.feats, queries.motion], -1)
         # The past as differences from the present: their size is the change that goes on.
         past = (slots[:, :-1] - now[:, None]) * known[:, :-1, None]
-        velocity = queries.boxes[:, 8:10]
-        inputs = [past.flatten(1), now, known.to(now), velocity / 10.0, queries.refs]
-        feats, motion, state = self.net(torch.cat(inputs, -1)).split(
-            [self.dims, self.dims, STATE_SIZE], -1
-        )
+        seen = torch.cat([past.flatten(1), now, known.to(now)], -1)
+        feats, motion = self.features(seen).chunk(2, -1)
+        boxes = queries.boxes  # sizes are logarithms
+        track = torch.cat([boxes[:, 8:10] / 5.0, boxes[:, 6:8], boxes[:, 2:4], boxes[:, 5:6]], -1)
+        state = self.state(torch.cat([track, known.to(now)], -1))
         return Flow(feats, motion, state)
 
 

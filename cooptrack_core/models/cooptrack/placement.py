@@ -28,6 +28,7 @@ from torch import Tensor
 
 from cooptrack_core.models.cooptrack.config import PlacementConfig
 from cooptrack_core.models.cooptrack.interface import RemoteInstances
+from cooptrack_core.models.cooptrack.pose_fit import lever
 from cooptrack_core.models.precision import full_precision
 from cooptrack_core.structures import Role
 
@@ -65,9 +66,7 @@ def remote_covariance(points: Tensor, remote: RemoteInstances, config: Placement
     spread = config.roadside if remote.role is Role.ROADSIDE else config.vehicle
     # Seen from the sender, but in the receiver's axes: no turn is needed.
     seen = sight_covariance(points - origin, spread)
-    arm = points - origin
-    turn = torch.stack([-arm[:, 1], arm[:, 0]], -1)[..., None]  # metres per radian of yaw
-    jacobian = torch.cat([torch.eye(2).to(points).expand(len(points), 2, 2), turn], -1)
+    jacobian = lever(points, origin)
     pose = torch.from_numpy(remote.pose_covariance).to(points)
     moved = jacobian @ pose @ jacobian.transpose(1, 2)
     waited = (config.speed * abs(remote.age_s)) ** 2 * torch.eye(2).to(points)

@@ -54,7 +54,8 @@ def flow_module(seed: int = 0, zero: bool = True) -> FeatureFlow:
     torch.manual_seed(seed)
     module = FeatureFlow(DIMS, HISTORY, LatencyConfig(width=16))
     if not zero:
-        torch.nn.init.normal_(module.net[-1].weight)
+        torch.nn.init.normal_(module.features[-1].weight)
+        torch.nn.init.normal_(module.state[-1].weight)
     return module
 
 
