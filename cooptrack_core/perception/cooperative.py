@@ -204,8 +204,9 @@ def _associations(
         judged = {row: i for i, row in enumerate(remote.candidates.tolist())}
         affinity = None if remote.affinity is None else remote.affinity.float().sigmoid().cpu()
         for row, column in zip(remote.ego_rows.tolist(), matched, strict=True):
-            known = affinity is not None and row in judged
-            sure = float(affinity[judged[row], column]) if known else float('nan')
+            sure = float('nan')
+            if affinity is not None and row in judged:
+                sure = float(affinity[judged[row], column])
             found.append((row, remote.agent_id, theirs[column], sure))
         added = [theirs[i] for i in sorted(set(range(len(theirs))) - set(matched))]
         places += added
