@@ -173,7 +173,9 @@ def cooperative_step(
     shares: dict[str, Share] = {}
     start = outputs.start.ids
     if plan.decoder_losses and not quirks.cooperative_decoder_unsupervised:
-        own = _visible_or_carried(truth, own_truth, start)
+        # A decoder that gets the instances of others can know of what they see.
+        alone = model.query_fusion is None
+        own = _visible_or_carried(truth, own_truth, start) if alone else truth
         shares, _ = _decoder_losses(outputs, start, own, quality)
     ids = _in_output_order(start, outputs.decoder_rows)
     matching = match_tracks(queries.logits, queries.boxes, ids, truth)
@@ -253,7 +255,7 @@ def _carry(
     """Choose the live queries of the next frame and cut the graph."""
     stale = model.config.quirks.stale_overlap
     iou = torch.zeros(len(outputs.start), device=judged.device)
-    carried = outputs.start.learnt < 0
+    carried = outputs.start.tracked
     if before is not None and int(carried.sum()) == len(before.iou):
         iou[carried] = before.iou
     own = outputs.decoder_rows >= 0

@@ -269,7 +269,8 @@ class FrameOutputs:
         decoder_rows: (n',) int64 row of the query in decoder order, -1 for instances that came
             from a remote agent alone.
         reset: Whether the memory was dropped at this frame.
-        start: The n queries as they entered the decoder (ids of carried tracks included).
+        start: The n queries as they entered the decoder (ids of carried tracks included). With
+            fusion of queries, instances that came from a remote agent alone are the last.
         dense: Image and BEV features, B = 1.
         decoder: Decoder outputs, B = 1.
         decoder_embeds: (n, D) embedding of the decoder's last reference.
@@ -277,6 +278,7 @@ class FrameOutputs:
         reasoned_feats, reasoned_motion: (n, D) after temporal and spatial reasoning; None for
             detection models.
         remotes: One alignment per remote agent, in the order of fusion.
+        unfused_refs: Reference points of the ego's own queries as they were matched, normalised.
         fused_feats, fused_motion: (n', D) inputs of the refine heads.
         fused_refs: (n', 3) reference points before refinement.
     """
@@ -294,6 +296,7 @@ class FrameOutputs:
     reasoned_feats: Tensor | None
     reasoned_motion: Tensor | None
     remotes: tuple[RemoteAlignment, ...]
+    unfused_refs: Tensor
     fused_feats: Tensor
     fused_motion: Tensor
     fused_refs: Tensor

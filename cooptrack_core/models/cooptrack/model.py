@@ -61,6 +61,7 @@ from cooptrack_core.models.cooptrack.queries import (
 from cooptrack_core.models.cooptrack.reasoning import SpatialTemporalReasoning
 from cooptrack_core.models.cooptrack.refine import RefineHeads
 from cooptrack_core.models.cooptrack.unused import UnusedWeights
+from cooptrack_core.models.fusion.queries import QueryFusion
 from cooptrack_core.models.image_parts import make_backbone, make_neck
 from cooptrack_core.tracking import life_cycle
 from cooptrack_core.tracking.duplicates import silence_duplicates
@@ -111,7 +112,10 @@ class CoopTrack(nn.Module):
             self.refine = RefineHeads(
                 dims, len(config.classes), config.range, config.decoder.centre_step
             )
-        if config.cooperation is not None:
+        self.query_fusion: QueryFusion | None = None
+        if config.cooperation is not None and config.cooperation.fusion == 'queries':
+            self.query_fusion = QueryFusion(config)
+        elif config.cooperation is not None:
             self.cooperation = Cooperation(config)
         self.flow: FeatureFlow | None = None
         if config.latency is not None and config.reasoning is not None:
@@ -265,16 +269,19 @@ class CoopTrack(nn.Module):
         images, projection = frame.images.to(like)[None], frame.agent_to_image.to(like)[None]
         if dense is None:
             dense = self.perceive(images, projection, previous, motion)
+        alignments: tuple[RemoteAlignment, ...] = ()
+        rows, before = torch.arange(len(start), device=like.device), start.refs
+        if self.query_fusion is not None:
+            start, alignments, rows = self.query_fusion(start, remotes, self.learnt.embed)
         decoded = self.decode(dense.bev, start.feats[None], start.refs[None], start.embeds[None])
         queries = self._after_decoder(start, decoded)
         embeds, mdfe = queries.embeds, None
         reasoned: QuerySet | None = None
-        alignments: tuple[RemoteAlignment, ...] = ()
-        rows = torch.arange(len(queries), device=like.device)
         if self.mdfe is not None and self.reasoning is not None:
             mdfe = self.mdfe(queries.boxes)
             reasoned = queries = self.reasoning(queries.replace(motion=mdfe))
         if self.cooperation is not None:
+            before = queries.refs
             matching = matching or self._matching(self.cooperation.config)
             queries, alignments, rows = self.cooperation(queries, remotes, matching)
         fused = queries
@@ -299,6 +306,7 @@ class CoopTrack(nn.Module):
             reasoned_feats=None if reasoned is None else reasoned.feats,
             reasoned_motion=None if reasoned is None else reasoned.motion,
             remotes=alignments,
+            unfused_refs=before,
             fused_feats=fused.feats,
             fused_motion=fused.motion,
             fused_refs=fused.refs,
