@@ -200,4 +200,4 @@ def _fixed(points: Array) -> NDArray[np.int32]:
     """Pixels of the finished picture as OpenCV's fixed-point numbers on the fine one."""
     # OpenCV puts (0, 0) into the middle of the first pixel.
     fine = np.clip(points * _FINE - 0.5, -1e7, 1e7)  # 32 bits hold no more
-    return np.round(fine * 2**_BITS).astype(np.int32)
+    return np.asarray(np.round(fine * 2**_BITS), dtype=np.int32)

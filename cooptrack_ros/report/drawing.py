@@ -109,7 +109,8 @@ def bev_ground(view: BevView) -> Canvas:
             canvas.text(f'{metres:.0f} m', at - [0, 4], DIM, size=11.5, align=0.5, halo=GROUND)
     x, y = view.size - 16, view.size - 14
     bar = 10 * view.scale
-    canvas.line([[x - bar, y - 5], [x - bar, y], [x, y], [x, y - 5]], TEXT, 2)
+    corners = np.array([[x - bar, y - 5], [x - bar, y], [x, y], [x, y - 5]])
+    canvas.line(corners, TEXT, 2)
     canvas.text('10 m', [x - bar / 2, y - 8], TEXT, size=12.5, align=0.5, halo=GROUND)
     return canvas
 
@@ -194,7 +195,7 @@ def projected_edges(camera: CameraModel, boxes: Boxes3D) -> Array:
     # An end that is too near moves along its edge to the near plane; depth is linear on it.
     with np.errstate(divide='ignore', invalid='ignore'):
         share = np.where(depth < _NEAR, (_NEAR - depth) / gap, 0.0)
-    behind = (depth < _NEAR).all(-1)
+    behind = np.all(depth < _NEAR, axis=-1)
     share = np.where(behind[..., None], 0.0, share)
     pixels, _ = camera.project(ends + share[..., None] * (ends[..., ::-1, :] - ends))
     return np.where(behind[..., None, None], np.nan, pixels)

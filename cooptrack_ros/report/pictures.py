@@ -304,6 +304,6 @@ def _camera(snapshot: Snapshot, frame: AgentFrame | None, width: int, height: in
     )
     words = frame.agent_id + (f', {lag * 1e3:+.0f} ms' if abs(lag) >= 1e-3 else '')
     right = 26 + text_width(words, 14, bold=True)
-    canvas.polygon([[6, 8], [right, 8], [right, 34], [6, 34]], drawing.DARK, 0.7)
+    canvas.polygon(np.array([[6, 8], [right, 8], [right, 34], [6, 34]]), drawing.DARK, 0.7)
     canvas.text(words, [16, 26], WHITE, size=14, bold=True)
     return canvas.finished()
