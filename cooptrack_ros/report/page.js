@@ -184,7 +184,7 @@ const layers = [
   { key: 'boxes', hint: 'Boxes projected into the images',
     name: 'Image boxes', mark: 'box' },
   { key: 'association', hint: 'Pairs of instances by track id; instances without a partner: blue of the vehicle, green of others; key a',
-    name: 'Association', mark: 'pair', off: true },
+    name: 'Pairs', mark: 'pair', off: true },
   { key: 'by_id', hint: 'Colour cooperative tracks by id, to see ids switch',
     name: 'By id', mark: 'by-id', off: true },
 ];
