@@ -239,6 +239,20 @@ def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         'both; choose them on validation scenes',
     )
     parser.add_argument(
+        '--sender-word',
+        type=float,
+        metavar='SHARE',
+        help="of the sender's class logits in those of what rests on it (default: as trained)",
+    )
+    parser.add_argument(
+        '--vehicle-spread',
+        type=float,
+        nargs=4,
+        metavar=('ALONG', 'ALONG_PER_M', 'ACROSS', 'ACROSS_PER_M'),
+        help="standard deviation of the places of the ego's camera: metres, and per metre of "
+        'distance, along the line of sight and across it (default: as trained)',
+    )
+    parser.add_argument(
         '--code-data',
         type=Path,
         nargs='+',

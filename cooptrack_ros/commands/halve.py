@@ -22,6 +22,7 @@ from typing import Any
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import load_weights, read_metadata, save_weights
+from cooptrack_core.models.cooptrack.config import PlacementConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.training.code import code_of_messages, with_code
 from cooptrack_ros.commands.common import AGENT_WEIGHTS, COOPERATIVE_WEIGHTS
@@ -37,7 +38,7 @@ def _set_cooperation(model: CoopTrack, **changes: Any) -> None:
     if model.config.cooperation is None:
         raise InputError(
             'the second model has no cooperation part',
-            field='--score-bias, --remote-weight',
+            field='--score-bias, --remote-weight, --sender-word, --vehicle-spread',
             remedy='give cooperative weights second, or leave these options out',
         )
     cooperation = dataclasses.replace(model.config.cooperation, **changes)
@@ -65,6 +66,13 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
     if options.remote_weight is not None:
         _set_cooperation(cooperative, remote_weight=options.remote_weight)
+    if options.sender_word is not None:
+        _set_cooperation(cooperative, sender_word=options.sender_word)
+    if options.vehicle_spread:
+        known = cooperative.config.cooperation
+        before = (known and known.placement) or PlacementConfig()
+        spread = dataclasses.replace(before, vehicle=tuple(options.vehicle_spread))
+        _set_cooperation(cooperative, placement=spread)
     if options.code_data:
         code = code_of_messages(agent, options.code_data, options.code_bits)
         agent, cooperative = with_code(agent, code), with_code(cooperative, code)
