@@ -85,6 +85,12 @@ def data_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> Non
         help='part of the dataset (default: all of it)',
     )
     parser.add_argument('--methods', default=','.join(methods), help='comma-separated')
+    for name in ('query_fusion', 'bev_fusion'):
+        parser.add_argument(
+            f'--{name.replace("_", "-")}-weights',
+            metavar='FILE',
+            help=f'weights of the method {name}; none are shipped',
+        )
     parser.add_argument('--scenes', type=int, help='only the first N scenes')
     parser.add_argument(
         '--rate',

@@ -32,6 +32,7 @@ from cooptrack_core.models.cooptrack.interface import (
 from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
+from cooptrack_core.v2x.bev_extension import BEV, BevArray, pack_bev
 from cooptrack_core.v2x.flow import FLOW, FlowArrays, pack_flow
 
 
@@ -59,10 +60,19 @@ class AgentPerception:
         model: Single-agent model.
         agent_id: The agent; goes into its messages.
         session_id: Random per start, so that receivers notice a restart.
+        share_bev: Whether messages carry the BEV map, for the baseline that fuses maps.
     """
 
-    def __init__(self, model: PerceptionModel, agent_id: str, session_id: int) -> None:
+    def __init__(
+        self,
+        model: PerceptionModel,
+        agent_id: str,
+        session_id: int,
+        *,
+        share_bev: bool = False,
+    ) -> None:
         """Start without memory; see the class."""
+        self.share_bev = share_bev
         self.model = model
         self.agent_id = agent_id
         self.session_id = session_id
@@ -118,7 +128,7 @@ class AgentPerception:
             boxes=live_boxes(live),
             class_scores=fields['class_scores'],
             track_ids=fields['ids'].astype(np.int64),
-            extensions=self._flow(live),
+            extensions=self._flow(live) | self._bev(outputs),
         )
 
     def _flow(self, live: QuerySet) -> dict[str, bytes]:
@@ -128,6 +138,14 @@ class AgentPerception:
         flow = self.model.network.flow(live)
         arrays = (t.float().cpu().numpy() for t in (flow.feats, flow.motion, flow.state))
         return {FLOW: pack_flow(FlowArrays(*arrays))}
+
+    def _bev(self, outputs: FrameOutputs) -> dict[str, bytes]:
+        """BEV map of the frame, if it is shared."""
+        if not self.share_bev:
+            return {}
+        grid = self.model.network.config.bev.grid
+        values = outputs.dense.bev[0].float().cpu().numpy()
+        return {BEV: pack_bev(BevArray(values.reshape(grid.rows, grid.columns, -1), grid))}
 
 
 def live_boxes(queries: QuerySet) -> Boxes3D:

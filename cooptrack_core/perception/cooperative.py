@@ -179,6 +179,7 @@ def to_remote(
         caa_T_remote=caa_T_remote,
         role=message.role,
         pose_covariance=turn @ planar @ turn.T,
+        logits=box_code.inverse_sigmoid(tensor(message.class_scores), 1e-3),
         flow=None
         if flow is None
         else Flow(*map(tensor, (flow.features, flow.motion, flow.state))),

@@ -103,11 +103,15 @@ class ModelSet:
         vehicle: Single-agent model of vehicles.
         roadside: Single-agent model of roadside units; may be the same.
         cooperative: Model of the ego that fuses.
+        query_fusion: Of the baseline that fuses queries; None when none was given.
+        bev_fusion: Of the baseline that fuses BEV maps; None when none was given.
     """
 
     vehicle: PerceptionModel
     roadside: PerceptionModel
     cooperative: PerceptionModel
+    query_fusion: PerceptionModel | None = None
+    bev_fusion: PerceptionModel | None = None
 
     def agent(self, role: Role) -> PerceptionModel:
         """Single-agent model of a role."""
@@ -115,11 +119,12 @@ class ModelSet:
 
     def as_dict(self) -> dict[str, Any]:
         """What a protocol prints about the models."""
+        baselines = {'query_fusion': self.query_fusion, 'bev_fusion': self.bev_fusion}
         return {
             'vehicle_model': self.vehicle.as_dict(),
             'roadside_model': self.roadside.as_dict(),
             'cooperative_model': self.cooperative.as_dict(),
-        }
+        } | {f'{n}_model': m.as_dict() for n, m in baselines.items() if m is not None}
 
 
 def load_model(

@@ -24,6 +24,7 @@ import numpy as np
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
+from cooptrack_core.perception.bev_fusion import BevFusion
 from cooptrack_core.perception.cooperative import (
     Association,
     CooperativePerception,
@@ -36,6 +37,8 @@ from cooptrack_core.perception.viewpoint import seen_by_ego
 from cooptrack_core.structures import AgentFrame, Role, TrackedObjects
 
 METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
+# They need weights of their own.
+LEARNT_BASELINES = ('query_fusion', 'bev_fusion')
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +63,12 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     ``no_fusion``: the vehicle's single-agent model, no messages. ``roadside_only``: the tracks of
     the roadside units in the ego's frame at the ego's time. ``late_fusion``: the boxes of the
     vehicle alone and of the messages merged, then AB3DMOT. ``rule_matching``: CoopTrack with the
-    nearest-within-3.5-m rule in place of GBA. ``cooptrack``: all of it.
+    nearest-within-3.5-m rule in place of GBA. ``cooptrack``: all of it. ``query_fusion``: queries
+    of others join the ego's before its decoder. ``bev_fusion``: BEV maps of others, fused with the
+    ego's, then AB3DMOT; messages must carry maps.
 
     Raises:
-        InputError: A name is unknown.
+        InputError: A name is unknown, or a method has no weights.
     """
     made: dict[str, Method] = {}
     vehicle = _VehicleAlone(models.vehicle)
@@ -78,11 +83,27 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
             made[name] = _Cooperative(models.cooperative.with_rule_matching())
         elif name == 'cooptrack':
             made[name] = _Cooperative(models.cooperative)
+        elif name == 'query_fusion':
+            made[name] = _Cooperative(_given(models.query_fusion, name))
+        elif name == 'bev_fusion':
+            made[name] = _BevFusion(_given(models.bev_fusion, name))
         else:
+            known = METHODS + LEARNT_BASELINES
             raise InputError(
-                f"there is no method '{name}'", field='--methods', remedy=f'known: {METHODS}'
+                f"there is no method '{name}'", field='--methods', remedy=f'known: {known}'
             )
     return made
+
+
+def _given(model: PerceptionModel | None, name: str) -> PerceptionModel:
+    if model is None:
+        option = f'--{name.replace("_", "-")}-weights'
+        raise InputError(
+            f'{name} needs weights of its own, none are shipped',
+            field=option,
+            remedy=f'train them with --config training/tiny_{name}.yaml, give them with {option}',
+        )
+    return model
 
 
 class _VehicleAlone:
@@ -139,6 +160,20 @@ class _Cooperative:
         return MethodOutput(
             result.tracks, result.detections, result.associations, result.unmatched
         )
+
+
+class _BevFusion:
+    """BEV maps fused, then AB3DMOT."""
+
+    def __init__(self, model: PerceptionModel) -> None:
+        self._model = model
+        self._ego: BevFusion | None = None
+
+    def __call__(self, moment: EgoMoment) -> MethodOutput:
+        if self._ego is None:
+            self._ego = BevFusion(self._model, moment.frame.agent_id)
+        result = self._ego.process(moment.frame, moment.messages)
+        return MethodOutput(result.tracks, result.detections)
 
 
 def roadside_only(moment: EgoMoment) -> MethodOutput:

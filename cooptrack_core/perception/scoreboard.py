@@ -45,6 +45,7 @@ from cooptrack_core.perception.methods import MethodOutput, make_methods
 from cooptrack_core.perception.replay import kept_frames, scene_frames
 from cooptrack_core.perception.stream import RadioStream, StreamOptions
 from cooptrack_core.structures import AgentFrame, Role
+from cooptrack_core.v2x.bev_extension import BEV, without_bev, without_instances
 from cooptrack_core.v2x.codec import Wire, encode_message
 from cooptrack_core.v2x.feature_code import FeatureCode
 from cooptrack_core.v2x.inbox import MessageInbox
@@ -68,6 +69,7 @@ class Scoreboard:
         self.detections: dict[str, list[PredictionFrame]] = {name: [] for name in names}
         self.tracks: dict[str, list[PredictionFrame]] = {name: [] for name in names}
         self._bytes = {dtype: BytesLog() for dtype in DTYPES}
+        self._maps = BytesLog()
         self._stamps: list[tuple[str, int]] = []
 
     def add_frame(
@@ -90,15 +92,21 @@ class Scoreboard:
         for dtype, log in self._bytes.items():
             if dtype == 'compact' and code is None:
                 continue
-            report = message_size_report(encode_message(result.message, dtype, code))
+            instances = without_bev(result.message)
+            report = message_size_report(encode_message(instances, dtype, code))
             log.add(report.total, report.overhead, report.instances)
+        if BEV in result.message.extensions:
+            data = encode_message(without_instances(result.message), 'fp16')
+            self._maps.add(len(data), len(data) - len(result.message.extensions[BEV]), 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metrics per method and the bytes per second, valid as JSON."""
         seconds = observed_duration(self._stamps)
-        logs = {
+        logs: dict[str, BytesLog] = {
             dtype: log for dtype, log in self._bytes.items() if log.messages or dtype != 'compact'
         }
+        if self._maps.messages:
+            logs['bev_map'] = self._maps
         traffic = {dtype: log.summary(seconds).as_dict() for dtype, log in logs.items()}
         methods = {
             name: evaluate_method(
@@ -211,6 +219,12 @@ def evaluate_dataset(
     scenes = dataset.scenes[: options.scenes]
     heard = _chosen_agents(dataset, options.remotes)
     _check_comparison(options, len(scenes))
+    if 'bev_fusion' in options.methods and options.stream.dtype == 'compact':
+        raise InputError(
+            'compact messages carry no BEV map, bev_fusion would hear nothing',
+            field='--dtype',
+            remedy='choose fp32, fp16 or int8, or leave bev_fusion out',
+        )
     board = Scoreboard(options.methods)
     kept = [kept_frames(scene, options.rate_hz) for scene in scenes]
     total = sum(agent_id == EGO_ID for frames in kept for agent_id, _ in frames)
@@ -227,7 +241,12 @@ def evaluate_dataset(
         )
         stream = RadioStream(
             EGO_ID,
-            lambda frame: AgentPerception(models.agent(frame.role), frame.agent_id, session_id=1),
+            lambda frame: AgentPerception(
+                models.agent(frame.role),
+                frame.agent_id,
+                session_id=1,
+                share_bev='bev_fusion' in options.methods,
+            ),
             inbox,
             options.stream,
             on_message=lambda result: board.add_message(result, models.roadside.code),

@@ -120,6 +120,7 @@ def as_remote(
         range=sender.config.range,
         ego_T_remote=np.linalg.inv(ego.world_T_agent) @ world_T_remote @ noise,
         age_s=(ego.stamp_ns - message.stamp_ns) * 1e-9,
+        logits=live.logits.float(),
     )
 
 

@@ -177,7 +177,8 @@ def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
             )
         return model
     _start_from(model, load_weights(options.initial), options.initial)
-    if read_metadata(options.initial).get('stage') == Stage.DETECTION.value:
+    fresh = read_metadata(options.initial).get('stage') == Stage.DETECTION.value
+    if fresh and options.stage is not Stage.LATENCY:  # which trains nothing but the flow
         start_streaming(model)
     return model
 
@@ -280,4 +281,8 @@ def _stage(
     source = options.remote or options.initial
     assert source is not None  # noqa: S101 - _model has refused it
     sender, identity = load_weights(source).to(device), read_metadata(source)['model_id']
+    if model.bev_fusion is not None:
+        from cooptrack_core.training.bev_fusion import BevFusionStage
+
+        return BevFusionStage(model, sender, identity, data, held_out, plan, **shared)  # type: ignore[arg-type]
     return CooperativeStage(model, sender, identity, data, held_out, plan, **shared)  # type: ignore[arg-type]

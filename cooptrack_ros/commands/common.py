@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,33 @@ def load_models(options: argparse.Namespace) -> ModelSet:
     vehicle = roadside = load(agent)
     if options.roadside_weights:
         roadside = load(options.roadside_weights)
-    return ModelSet(vehicle, roadside, load(cooperative))
+    queries, maps = (
+        _baseline(load, getattr(options, f'{fusion}_weights', None), fusion)
+        for fusion in ('query_fusion', 'bev_fusion')
+    )
+    return ModelSet(vehicle, roadside, load(cooperative), queries, maps)
+
+
+def _baseline(
+    load: Callable[[str], PerceptionModel], path: str | None, name: str
+) -> PerceptionModel | None:
+    """Load the model of a learnt baseline, if its file is given.
+
+    Raises:
+        InputError: The weights are of another fusion.
+    """
+    if path is None:
+        return None
+    model = load(path)
+    found = model.network.query_fusion, model.network.bev_fusion
+    if found[name == 'bev_fusion'] is None:
+        raise InputError(
+            f'these are no weights of {name}',
+            path=path,
+            field=f'--{name.replace("_", "-")}-weights',
+            remedy=f'train them with --config training/tiny_{name}.yaml',
+        )
+    return model
 
 
 def stream_options(options: argparse.Namespace) -> StreamOptions:

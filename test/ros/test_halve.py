@@ -32,7 +32,8 @@ def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
     pair = save_pair(tmp_path)
     out = tmp_path / 'weights'
     arguments = ['halve', *map(str, pair), '-o', str(out), '--quiet', '--agent-threshold', '0.15',
-                 '--velocity-gain', '0.25', '--remote-weight', '0.75']  # fmt: skip
+                 '--velocity-gain', '0.25', '--remote-weight', '0.75', '--sender-word', '0.5',
+                 '--vehicle-spread', '1', '0.1', '0.5', '0.05']  # fmt: skip
     assert cli.main([*arguments, '--score-bias', '-1', '0.5', '0']) == 0
     agent, cooperative = (out / name for name in FILES)
     assert read_metadata(cooperative)['sender_model_id'] == read_metadata(agent)['model_id']
@@ -43,6 +44,9 @@ def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
     assert found.config.cooperation is not None
     assert found.config.cooperation.score_bias == (-1.0, 0.5, 0.0)
     assert found.config.cooperation.remote_weight == 0.75
+    assert found.config.cooperation.sender_word == 0.5
+    assert found.config.cooperation.placement is not None
+    assert found.config.cooperation.placement.vehicle == (1.0, 0.1, 0.5, 0.05)
     before = load_weights(pair[1]).state_dict()
     for name, value in found.state_dict().items():
         assert torch.equal(value, before[name].half().to(value)), name

@@ -95,13 +95,33 @@ def warp(bev: Tensor, grid: BevGrid, prev_T_current: Tensor, translate: bool = T
     Returns:
         (B, rows * columns, D): the features of each current cell's centre.
     """
-    cells = torch.as_tensor(grid.cell_centers(), dtype=prev_T_current.dtype, device=bev.device)
-    places = torch.einsum('bij,rcj->brci', prev_T_current[:, :2, :2], cells)
+    return resample(bev, grid, grid, prev_T_current, translate)
+
+
+@full_precision
+def resample(
+    bev: Tensor, source: BevGrid, target: BevGrid, source_T_target: Tensor, translate: bool = True
+) -> Tensor:
+    """BEV maps of one frame and grid on the cells of another, bilinear, zero outside.
+
+    Args:
+        bev: (B, rows * columns of the source, D).
+        source: Cells of ``bev``.
+        target: Cells wanted.
+        source_T_target: (B, 4, 4) frame of the target to frame of the source; only the motion in
+            the plane counts.
+        translate: False turns about the origin only.
+
+    Returns:
+        (B, rows * columns of the target, D).
+    """
+    cells = torch.as_tensor(target.cell_centers(), dtype=source_T_target.dtype, device=bev.device)
+    places = torch.einsum('bij,rcj->brci', source_T_target[:, :2, :2], cells)
     if translate:
-        places = places + prev_T_current[:, None, None, :2, 3]
-    low = places.new_tensor((grid.x_min, grid.y_min))
-    extent = places.new_tensor((grid.x_max - grid.x_min, grid.y_max - grid.y_min))
-    maps = torch.unflatten(bev.transpose(1, 2), 2, (grid.rows, grid.columns))
+        places = places + source_T_target[:, None, None, :2, 3]
+    low = places.new_tensor((source.x_min, source.y_min))
+    extent = places.new_tensor((source.x_max - source.x_min, source.y_max - source.y_min))
+    maps = torch.unflatten(bev.transpose(1, 2), 2, (source.rows, source.columns))
     sampled = F.grid_sample(maps.to(places), 2 * (places - low) / extent - 1, align_corners=False)
     return sampled.flatten(2).transpose(1, 2)
 

@@ -65,6 +65,9 @@ class Aggregation(nn.Module):
             refs=queries.refs.index_copy(0, rows, places.to(queries.refs)),
             remote_bits=bits,
         )
+        if remote.logits is not None:  # the sender's word, until the refine heads have theirs
+            said = fused.logits.index_copy(0, rows, remote.logits[columns].to(fused.logits))
+            fused = fused.replace(logits=said)
         alone = torch.ones(len(remote.refs), dtype=torch.bool, device=rows.device)
         alone[columns] = False
         return QuerySet.concatenate([fused, as_queries(remote, alone, queries, bit)])
@@ -84,6 +87,9 @@ def as_queries(remote: RemoteAlignment, mask: Tensor, like: QuerySet, bit: int) 
     number = like.ids.new_zeros(count)
     padding = torch.ones(count, slots, dtype=torch.bool, device=refs.device)
     padding[:, -1] = False
+    logits = refs.new_zeros(count, like.logits.shape[1])
+    if remote.logits is not None:
+        logits = remote.logits[mask].to(logits)
     older = feats.new_zeros(count, slots - 1, dims)
     return QuerySet(
         feats=feats,
@@ -91,7 +97,7 @@ def as_queries(remote: RemoteAlignment, mask: Tensor, like: QuerySet, bit: int) 
         motion=motion,
         refs=refs,
         boxes=remote.boxes[mask],
-        logits=refs.new_zeros(count, like.logits.shape[1]),
+        logits=logits,
         scores=refs.new_zeros(count),
         ids=number - 1,
         missed=number,

@@ -144,6 +144,7 @@ class CrossAgentAlignment(nn.Module):
             kept=moved.kept,
             refs=box_code.normalise(moved.points, self.range),
             boxes=moved.boxes,
+            logits=None if remote.logits is None else remote.logits.to(like)[moved.kept],
             covariance=remote_covariance(moved.points[:, :2], remote, self.placement),
             affinity=None,
             candidates=none,

@@ -182,7 +182,8 @@ class CooperationConfig:
         fusion: ``instances``: CoopTrack, after decoding (CAA, GBA, aggregation). ``queries``: the
             baseline of ``models/fusion/queries.py``, before decoding; of the other keys it knows
             ``rule_distance``, ``score_threshold``, ``ego_footprint``, ``remote_weight`` and
-            ``score_bias``.
+            ``score_bias``. ``bev``: the baseline of ``models/fusion/bev_concat.py``, maps in
+            place of instances; it knows none of the other keys.
         block: Edge length of the blocks on the diagonal of the latent rotation.
         matching: ``learned`` (GBA) or ``rule`` (nearest, within ``rule_distance``).
         rule_distance: Gate of rule matching, metres.
@@ -195,12 +196,14 @@ class CooperationConfig:
             as released. More of it where the remote agent places objects better than the ego, as
             a unit on a pole does. Unused with ``placement``.
         placement: Pairs meet where both sides' uncertainty says; None as ``remote_weight`` says.
+        sender_word: Share of the sender's class logits in those of what rests on it, 0 to 1; 0 as
+            released, where the refine heads judge by the features alone.
         score_bias: Added to the refined class logits of what at this frame rests on the ego
             alone, on a remote agent alone, and on both: thresholds are the same for all, but the
             three are not equally sure of themselves. Not part of the official code.
     """
 
-    fusion: Literal['instances', 'queries'] = 'instances'
+    fusion: Literal['instances', 'queries', 'bev'] = 'instances'
     block: int = 16
     matching: Literal['learned', 'rule'] = 'learned'
     rule_distance: float = 3.5
@@ -210,6 +213,7 @@ class CooperationConfig:
     ego_footprint: tuple[float, float, float, float] | None = (-3.0, 3.0, -1.5, 1.5)
     remote_weight: float = 0.5
     placement: PlacementConfig | None = None
+    sender_word: float = 0.0
     score_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
@@ -274,12 +278,17 @@ class ModelConfig:
         """Check that the parts fit together."""
         if (self.motion is None) != (self.reasoning is None):
             raise ValueError('motion and reasoning come together or not at all')
-        if self.cooperation is not None and self.reasoning is None:
+        fusion = None if self.cooperation is None else self.cooperation.fusion
+        if fusion in ('instances', 'queries') and self.reasoning is None:
             raise ValueError('cooperation needs motion and reasoning')
+        if fusion == 'bev' and (self.reasoning is not None or self.tracking.carry):
+            raise ValueError(
+                'fusion of BEV maps detects in single frames: no motion, no reasoning, no carry'
+            )
         divisors = {'bev.heads': self.bev.heads, 'decoder.heads': self.decoder.heads, '2': 2}
         if self.reasoning is not None:
             divisors['reasoning.heads'] = self.reasoning.heads
-        if self.cooperation is not None:
+        if self.cooperation is not None and fusion == 'instances':
             divisors['cooperation.block'] = self.cooperation.block
         for name, divisor in divisors.items():
             if self.embed_dims % divisor:

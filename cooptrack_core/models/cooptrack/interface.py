@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cooptrack_core.geometry import PerceptionRange
+from cooptrack_core.geometry import BevGrid, PerceptionRange
 from cooptrack_core.structures import Role, Source
 
 Array = NDArray[np.float64]
@@ -80,6 +80,19 @@ class Flow:
 
 
 @dataclass(frozen=True, eq=False)
+class RemoteBev:
+    """BEV map of a sender, for the baseline that fuses maps.
+
+    Attributes:
+        values: (rows * columns, D), row-major.
+        grid: Its cells, sender's agent frame.
+    """
+
+    values: Tensor
+    grid: BevGrid
+
+
+@dataclass(frozen=True, eq=False)
 class RemoteInstances:
     """One decoded message, expressed as tensors.
 
@@ -98,8 +111,10 @@ class RemoteInstances:
             experiments with a disturbed alignment; None for the same.
         role: What the sender is.
         pose_covariance: (3, 3) of the sender's x, y, yaw in the receiver's axes, m and rad.
+        logits: (M, C) class logits by the sender's own judgement; None when unknown.
         flow: Rates of change (M) when the sender sent them; with them everything above is carried
             on by ``age_s``, without them only places are.
+        bev: The sender's BEV map when it sent one; only fusion of maps uses it.
     """
 
     agent_id: str
@@ -114,7 +129,9 @@ class RemoteInstances:
     caa_T_remote: Array | None = None
     role: Role = Role.ROADSIDE
     pose_covariance: Array = field(default_factory=lambda: np.zeros((3, 3)))
+    logits: Tensor | None = None
     flow: Flow | None = None
+    bev: RemoteBev | None = None
 
     def __len__(self) -> int:
         """Return M."""
@@ -237,6 +254,7 @@ class RemoteAlignment:
         feats, embeds, motion: (m, D) aligned by CAA; m = number kept.
         refs: (m, 3) normalised to the receiver's range.
         boxes: (m, 10) in the receiver's agent frame.
+        logits: (m, C) class logits of the sender; None when unknown.
         covariance: (m, 2, 2) of their places in the plane, square metres.
         affinity: (rows, m) affinity logits of GBA; None under rule matching. At training with the
             official score mask only the rows of ``candidates`` are present.
@@ -251,6 +269,7 @@ class RemoteAlignment:
     motion: Tensor
     refs: Tensor
     boxes: Tensor
+    logits: Tensor | None
     covariance: Tensor
     affinity: Tensor | None
     candidates: Tensor

@@ -61,6 +61,7 @@ from cooptrack_core.models.cooptrack.queries import (
 from cooptrack_core.models.cooptrack.reasoning import SpatialTemporalReasoning
 from cooptrack_core.models.cooptrack.refine import RefineHeads
 from cooptrack_core.models.cooptrack.unused import UnusedWeights
+from cooptrack_core.models.fusion.bev_concat import BevConcat
 from cooptrack_core.models.fusion.queries import QueryFusion
 from cooptrack_core.models.image_parts import make_backbone, make_neck
 from cooptrack_core.tracking import life_cycle
@@ -113,8 +114,11 @@ class CoopTrack(nn.Module):
                 dims, len(config.classes), config.range, config.decoder.centre_step
             )
         self.query_fusion: QueryFusion | None = None
+        self.bev_fusion: BevConcat | None = None
         if config.cooperation is not None and config.cooperation.fusion == 'queries':
             self.query_fusion = QueryFusion(config)
+        elif config.cooperation is not None and config.cooperation.fusion == 'bev':
+            self.bev_fusion = BevConcat(dims, config.bev.grid)
         elif config.cooperation is not None:
             self.cooperation = Cooperation(config)
         self.flow: FeatureFlow | None = None
@@ -273,7 +277,10 @@ class CoopTrack(nn.Module):
         rows, before = torch.arange(len(start), device=like.device), start.refs
         if self.query_fusion is not None:
             start, alignments, rows = self.query_fusion(start, remotes, self.learnt.embed)
-        decoded = self.decode(dense.bev, start.feats[None], start.refs[None], start.embeds[None])
+        bev = dense.bev
+        if self.bev_fusion is not None:
+            bev = self.bev_fusion.fuse_all(bev, remotes)
+        decoded = self.decode(bev, start.feats[None], start.refs[None], start.embeds[None])
         queries = self._after_decoder(start, decoded)
         embeds, mdfe = queries.embeds, None
         reasoned: QuerySet | None = None
@@ -286,7 +293,7 @@ class CoopTrack(nn.Module):
             queries, alignments, rows = self.cooperation(queries, remotes, matching)
         fused = queries
         if self.refine is not None:
-            queries = self._biased(self.refine(queries), rows)
+            queries = self._biased(self._agreed(self.refine(queries), fused, remotes), rows)
         if memory is not None and not self.training:
             seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
             gain = self.config.tracking.velocity_gain
@@ -393,6 +400,19 @@ class CoopTrack(nn.Module):
             logits=logits,
             scores=logits.detach().sigmoid().max(-1).values,
         )
+
+    def _agreed(
+        self, queries: QuerySet, fused: QuerySet, remotes: Sequence[RemoteInstances]
+    ) -> QuerySet:
+        """Class logits between the refine heads' and the senders', see CooperationConfig."""
+        cooperation = self.config.cooperation
+        share = 0.0 if cooperation is None else cooperation.sender_word
+        if not share or self.training or any(remote.logits is None for remote in remotes):
+            return queries
+        heard = (queries.remote_bits > 0)[:, None]
+        mixed = torch.lerp(queries.logits, fused.logits.to(queries.logits), share)
+        logits = torch.where(heard, mixed, queries.logits)
+        return queries.replace(logits=logits, scores=logits.detach().sigmoid().max(-1).values)
 
     def _biased(self, queries: QuerySet, rows: Tensor) -> QuerySet:
         """Scores of the ego, of remotes and of both made comparable, see CooperationConfig."""

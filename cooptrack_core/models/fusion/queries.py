@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +105,7 @@ class QueryFusion(nn.Module):
             motion=moved.motion,
             refs=refs,
             boxes=moved.boxes,
+            logits=None if remote.logits is None else remote.logits.to(like)[moved.kept],
             covariance=remote_covariance(moved.points[:, :2], remote, placement),
             affinity=None,
             candidates=none,
@@ -161,4 +161,4 @@ class QueryFusion(nn.Module):
         added = as_queries(remote, alone, queries, bit)
         # They enter the decoder, whose output begins their history.
         added = added.replace(hist_padding=torch.ones_like(added.hist_padding))
-        return cast(QuerySet, QuerySet.concatenate([fused, added]))
+        return QuerySet.concatenate([fused, added])

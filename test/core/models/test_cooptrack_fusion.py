@@ -25,7 +25,7 @@ from small import config, frame, model, remote
 from cooptrack_core.geometry import SE3
 from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.aggregation import final_order
-from cooptrack_core.models.cooptrack.config import CooperationConfig
+from cooptrack_core.models.cooptrack.config import CooperationConfig, PlacementConfig
 from cooptrack_core.models.cooptrack.interface import FrameOutputs, QuerySet, RemoteInstances
 from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
 from cooptrack_core.structures import Source
@@ -222,3 +222,30 @@ def test_scores_are_shifted_by_where_an_object_comes_from() -> None:
         shifted.queries.scores, shifted.queries.logits.sigmoid().max(1).values
     )
     assert torch.equal(plain.queries.boxes, shifted.queries.boxes)
+
+
+@pytest.mark.parametrize('share', [0.0, 0.5, 1.0])
+def test_the_senders_word_enters_the_scores_of_what_rests_on_it(share: float) -> None:
+    said = torch.full((4, 3), -4.0)
+    said[:, 1] = 3.0
+    heard = dataclasses.replace(remote(4), logits=said)
+    plain, mixed = run([remote(4)]), run([heard], sender_word=share)
+    resting = plain.sources != Source.EGO
+    assert resting.any()
+    judged = plain.queries.logits[resting]
+    expected = torch.lerp(judged, said[:1].expand_as(judged), share)
+    torch.testing.assert_close(mixed.queries.logits[resting], expected)
+    torch.testing.assert_close(mixed.queries.logits[~resting], plain.queries.logits[~resting])
+    best = mixed.queries.logits.sigmoid().max(-1).values
+    torch.testing.assert_close(mixed.queries.scores, best)
+
+
+def test_pairs_meet_by_uncertainty_when_the_configuration_says_so() -> None:
+    spread = PlacementConfig(vehicle=(9.0, 0.0, 9.0, 0.0), roadside=(0.1, 0.0, 0.1, 0.0))
+    outputs = run([remote(3)], placement=spread)
+    (aligned,) = outputs.remotes
+    assert len(aligned.ego_rows) > 0
+    for ego, other in zip(aligned.ego_rows.tolist(), aligned.remote_rows.tolist(), strict=True):
+        (row,) = (outputs.decoder_rows == ego).nonzero()[:, 0].tolist()
+        # The receiver hardly knows, so the pair is where the sender says.
+        torch.testing.assert_close(outputs.fused_refs[row], aligned.refs[other], rtol=0, atol=1e-3)

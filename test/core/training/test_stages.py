@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -27,6 +28,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import load_weights, read_metadata
 from cooptrack_core.training import Progress, Stage, TrainingOptions, train
 from cooptrack_core.training.checkpoints import STATE_NAME
+from cooptrack_core.training.code import code_of_messages, with_code
 
 SMALL_MODEL = {
     'name': 'small',
@@ -260,3 +262,33 @@ def test_an_unknown_frozen_part_and_an_unknown_device_are_named(
         train(options(Stage.DETECTION, data, wrong, tmp_path / 'a'))
     with pytest.raises(InputError, match='device'):
         train(options(Stage.DETECTION, data, recipe, tmp_path / 'b', device='gpu'))
+
+
+def test_the_latency_stage_trains_the_flow_and_nothing_else(
+    data: Path, recipe: Path, agent: Path, tmp_path: Path
+):
+    before = load_weights(agent)
+    weights = train(options(Stage.LATENCY, data, recipe, tmp_path, initial=agent))
+    after = load_weights(weights)
+    assert before.flow is None
+    assert after.flow is not None
+    for name, value in before.state_dict().items():
+        assert torch.equal(value, after.state_dict()[name]), name
+    assert after.config.tracking == before.config.tracking
+    assert read_metadata(weights)['stage'] == 'latency'
+    with pytest.raises(InputError, match='starts from an agent model'):
+        train(options(Stage.LATENCY, data, recipe, tmp_path / 'other'))
+
+
+def test_a_feature_code_is_fitted_to_what_the_agent_says(data: Path, agent: Path):
+    talkative = load_weights(agent)
+    code = code_of_messages(talkative, [data], 24)
+    assert code.size == talkative.config.embed_dims
+    assert code.bits.sum() == 24
+    coded = with_code(talkative, code)
+    assert coded.feature_code is not None
+    again = coded.feature_code.code()
+    for field in ('mean', 'basis', 'analysis', 'bits'):
+        np.testing.assert_array_equal(getattr(again, field), getattr(code, field))
+    with pytest.raises(InputError, match='no feature code'):
+        code_of_messages(talkative, [data], 0)
