@@ -48,8 +48,8 @@ from cooptrack_core.models.cooptrack.interface import (
     RemoteAlignment,
     RemoteInstances,
     TrackMemory,
-    source_of,
 )
+from cooptrack_core.models.cooptrack.judgement import agreed, comparable
 from cooptrack_core.models.cooptrack.latency import FeatureFlow
 from cooptrack_core.models.cooptrack.mdfe import MotionFeatures
 from cooptrack_core.models.cooptrack.queries import (
@@ -293,7 +293,11 @@ class CoopTrack(nn.Module):
             queries, alignments, rows = self.cooperation(queries, remotes, matching)
         fused = queries
         if self.refine is not None:
-            queries = self._biased(self._agreed(self.refine(queries), fused, remotes), rows)
+            queries = self.refine(queries)
+            if self.config.cooperation is not None:
+                share = 0.0 if self.training else self.config.cooperation.sender_word
+                queries = agreed(queries, fused, remotes, share)
+                queries = comparable(queries, rows, self.config.cooperation)
         if memory is not None and not self.training:
             seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
             gain = self.config.tracking.velocity_gain
@@ -400,28 +404,6 @@ class CoopTrack(nn.Module):
             logits=logits,
             scores=logits.detach().sigmoid().max(-1).values,
         )
-
-    def _agreed(
-        self, queries: QuerySet, fused: QuerySet, remotes: Sequence[RemoteInstances]
-    ) -> QuerySet:
-        """Class logits between the refine heads' and the senders', see CooperationConfig."""
-        cooperation = self.config.cooperation
-        share = 0.0 if cooperation is None else cooperation.sender_word
-        if not share or self.training or any(remote.logits is None for remote in remotes):
-            return queries
-        heard = (queries.remote_bits > 0)[:, None]
-        mixed = torch.lerp(queries.logits, fused.logits.to(queries.logits), share)
-        logits = torch.where(heard, mixed, queries.logits)
-        return queries.replace(logits=logits, scores=logits.detach().sigmoid().max(-1).values)
-
-    def _biased(self, queries: QuerySet, rows: Tensor) -> QuerySet:
-        """Scores of the ego, of remotes and of both made comparable, see CooperationConfig."""
-        cooperation = self.config.cooperation
-        if cooperation is None or not any(cooperation.score_bias):
-            return queries
-        bias = queries.logits.new_tensor((0.0, *cooperation.score_bias))
-        logits = queries.logits + bias[source_of(queries, rows)][:, None]
-        return queries.replace(logits=logits, scores=logits.detach().sigmoid().max(-1).values)
 
     def _recorded(self, queries: QuerySet, start: QuerySet) -> QuerySet:
         """Queries below the record threshold keep the state they entered the frame with."""
