@@ -22,6 +22,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    """Add a sub-command with the options that all have."""
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('--json', metavar='FILE', help='write the results as JSON ("-": stdout)')
+    parser.add_argument('--quiet', action='store_true', help='print errors only')
+    return parser
+
+
+def seed_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --seed."""
+    parser.add_argument('--seed', type=int, default=0, help=f'fixes {what}')
+
+
 def disturbance_options(parser: argparse.ArgumentParser) -> None:
     """Options of the commands that measure what goes wrong on the way to the ego."""
     group = parser.add_argument_group(

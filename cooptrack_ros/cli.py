@@ -23,17 +23,16 @@ from pathlib import Path
 
 from cooptrack_core import __version__
 from cooptrack_core.errors import InputError
-from cooptrack_ros.arguments import data_options, disturbance_options
+from cooptrack_ros.arguments import (
+    add_command,
+    data_options,
+    disturbance_options,
+    seed_option,
+)
 from cooptrack_ros.console import Terminal
+from cooptrack_ros.weight_commands import add_export, add_halve, add_import, add_train
 
 _METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
-_OFFICIAL_ROLES = (
-    'vehicle',
-    'roadside',
-    'cooperative',
-    'vehicle_detection',
-    'roadside_detection',
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,10 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
         _simulate,
-        _train,
-        _halve,
-        _import,
-        _export,
+        add_train,
+        add_halve,
+        add_import,
+        add_export,
         _evaluate,
         _sweep,
         _run,
@@ -76,24 +75,6 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     return parser
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=text,
-        description=text,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument('--json', metavar='FILE', help='write the results as JSON ("-": stdout)')
-    parser.add_argument('--quiet', action='store_true', help='print errors only')
-    return parser
-
-
-def _seed(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument('--seed', type=int, default=0, help=f'fixes {what}')
 
 
 def _perception_options(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +126,7 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
+    parser = add_command(
         commands, 'simulate', 'write simulated cooperative scenes in the V2X-Seq layout'
     )
     parser.add_argument('output', metavar='OUT', type=Path, help='directory to create')
@@ -153,170 +134,14 @@ def _simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         '--preset', default='benchmark', help='benchmark, train, or the path of a YAML file'
     )
     parser.add_argument('--scenes', type=int, default=1, help='number of scenes')
-    _seed(parser, 'every scene: the same seed gives the same bytes')
+    seed_option(parser, 'every scene: the same seed gives the same bytes')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
     parser.set_defaults(module='simulate')
 
 
-def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, 'train', 'train a model stage by stage (detection, tracking, cooperative)'
-    )
-    parser.add_argument(
-        '--stage',
-        required=True,
-        choices=('detection', 'tracking', 'cooperative', 'latency'),
-        help='what to train',
-    )
-    parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, metavar='DIR', help='training datasets'
-    )
-    parser.add_argument(
-        '--validation', type=Path, nargs='*', default=[], metavar='DIR', help='held-out datasets'
-    )
-    parser.add_argument(
-        '--config', default='training/tiny.yaml', help='a shipped configuration or a path'
-    )
-    parser.add_argument('--init', type=Path, metavar='FILE', help='weights to start from')
-    parser.add_argument(
-        '--agent-weights', type=Path, metavar='FILE', help='frozen sender of the cooperative stage'
-    )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        required=True,
-        metavar='DIR',
-        help='run directory: checkpoints, curves, weights',
-    )
-    parser.add_argument(
-        '--iterations', type=int, help='override the number of iterations of the configuration'
-    )
-    parser.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
-    parser.add_argument(
-        '--backbone',
-        type=Path,
-        metavar='FILE',
-        help="weights of the image backbone (.pth with torchvision's names) to start from",
-    )
-    parser.add_argument(
-        '--processes',
-        type=int,
-        default=1,
-        help='processes that share every batch; on a CPU the number of cores is fastest',
-    )
-    parser.add_argument(
-        '--threads', type=int, default=0, help='CPU threads of each process, 0: its share of them'
-    )
-    parser.add_argument(
-        '--resume', action='store_true', help='go on from the last checkpoint in --out'
-    )
-    _seed(parser, 'initialisation, order and augmentation')
-    parser.set_defaults(module='train')
-
-
-def _halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, 'halve', 'store trained weights in float16, for shipping')
-    parser.add_argument('agent', metavar='AGENT', type=Path, help='single-agent weights')
-    parser.add_argument(
-        'cooperative', metavar='COOPERATIVE', type=Path, help='weights trained with its messages'
-    )
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='DIR', help='where the files go'
-    )
-    parser.add_argument(
-        '--agent-threshold',
-        type=float,
-        metavar='SCORE',
-        help='instances of an agent above it live on and are sent (default: as trained)',
-    )
-    parser.add_argument(
-        '--score-bias',
-        type=float,
-        nargs=3,
-        metavar=('EGO', 'REMOTE', 'FUSED'),
-        help='added to the class logits of what rests on the ego, on a remote agent, on '
-        'both; choose them on validation scenes',
-    )
-    parser.add_argument(
-        '--sender-word',
-        type=float,
-        metavar='SHARE',
-        help="of the sender's class logits in those of what rests on it (default: as trained)",
-    )
-    parser.add_argument(
-        '--vehicle-spread',
-        type=float,
-        nargs=4,
-        metavar=('ALONG', 'ALONG_PER_M', 'ACROSS', 'ACROSS_PER_M'),
-        help="standard deviation of the places of the ego's camera: metres, and per metre of "
-        'distance, along the line of sight and across it (default: as trained)',
-    )
-    parser.add_argument(
-        '--code-data',
-        type=Path,
-        nargs='+',
-        default=[],
-        metavar='DIR',
-        help='training scenes to fit the code of compact messages to (default: no code)',
-    )
-    parser.add_argument(
-        '--code-bits', type=int, default=96, metavar='N', help='of that code, per instance'
-    )
-    parser.add_argument(
-        '--remote-weight',
-        type=float,
-        metavar='SHARE',
-        help='of the remote instance in the place of a matched pair (default: as trained)',
-    )
-    parser.add_argument(
-        '--velocity-gain',
-        type=float,
-        metavar='SHARE',
-        help='of the gap between predicted and found place that corrects the velocity of a track, '
-        '0 to 1 (default: as trained)',
-    )
-    parser.set_defaults(module='halve')
-
-
-def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
-        'import-checkpoint',
-        'turn a released CoopTrack checkpoint (.pth) into weights for this package; every tensor '
-        'must find its place, and no code of the file is run',
-    )
-    parser.add_argument('checkpoint', metavar='FILE', type=Path, help='the .pth file')
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='OUT', help='.safetensors to write'
-    )
-    parser.add_argument(
-        '--role',
-        choices=_OFFICIAL_ROLES,
-        help='which model it is (default: found by the digest of a released file)',
-    )
-    parser.add_argument(
-        '--repaired',
-        action='store_true',
-        help='repair the faults of the released code (docs/parity.md) instead of keeping them',
-    )
-    parser.set_defaults(module='import_checkpoint')
-
-
-def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, 'export', 'write backbone and neck of weights for another engine')
-    parser.add_argument(
-        'weights', metavar='WEIGHTS', type=Path, nargs='+', help='files of this package'
-    )
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='DIR', help='for --exported'
-    )
-    parser.add_argument('--backend', choices=('openvino', 'onnxruntime'), default='openvino')
-    parser.set_defaults(module='export')
-
-
 def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
+    parser = add_command(
         commands, 'evaluate', 'run the methods over a dataset and print their metrics'
     )
     data_options(parser, _METHODS)
@@ -331,12 +156,12 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     _perception_options(parser)
     disturbance_options(parser)
-    _seed(parser, 'link model, pose errors and bootstrap')
+    seed_option(parser, 'link model, pose errors and bootstrap')
     parser.set_defaults(module='evaluate')
 
 
 def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         'sweep',
         'evaluate at several strengths of one disturbance: sweep.json and sweep.svg; an '
@@ -365,12 +190,12 @@ def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     _perception_options(parser)
     disturbance_options(parser)
-    _seed(parser, 'link model, pose errors and bootstrap')
+    seed_option(parser, 'link model, pose errors and bootstrap')
     parser.set_defaults(module='sweep')
 
 
 def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         'run',
         'run cooperative perception over a dataset or a bag: run.mcap, report.html, metrics.json',
@@ -387,12 +212,12 @@ def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument('--scene', help='sequence of a dataset with several (default: the first)')
     parser.add_argument('--ego', default='vehicle', help='agent that fuses')
     _perception_options(parser)
-    _seed(parser, 'the link model')
+    seed_option(parser, 'the link model')
     parser.set_defaults(module='run')
 
 
 def _picture(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         'picture',
         'run up to a moment and draw it: which instances were associated, and the tracks in the '
@@ -431,12 +256,12 @@ def _picture(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="metres from the ego to the edges of a bird's-eye view",
     )
     _perception_options(parser)
-    _seed(parser, 'the link model')
+    seed_option(parser, 'the link model')
     parser.set_defaults(module='picture')
 
 
 def _bag(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
+    parser = add_command(
         commands, 'bag', "write a dataset as a rosbag2, with each agent's own stamps"
     )
     parser.add_argument(
@@ -453,7 +278,7 @@ def _bag(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         'demo',
         'simulate a held-out scene, run it, compare the methods, show the results',
@@ -472,7 +297,9 @@ def _demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, 'doctor', 'tell what is installed, what clashes, and what to do')
+    parser = add_command(
+        commands, 'doctor', 'tell what is installed, what clashes, and what to do'
+    )
     parser.set_defaults(module='doctor')
 
 

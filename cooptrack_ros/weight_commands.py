@@ -1,0 +1,192 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The sub-commands that make and change weights: train, halve, import-checkpoint, export."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cooptrack_ros.arguments import add_command, seed_option
+
+_OFFICIAL_ROLES = (
+    'vehicle',
+    'roadside',
+    'cooperative',
+    'vehicle_detection',
+    'roadside_detection',
+)
+
+
+def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Options of "cooptrack train"."""
+    parser = add_command(
+        commands, 'train', 'train a model stage by stage (detection, tracking, cooperative)'
+    )
+    parser.add_argument(
+        '--stage',
+        required=True,
+        choices=('detection', 'tracking', 'cooperative', 'latency'),
+        help='what to train',
+    )
+    parser.add_argument(
+        '--data', type=Path, nargs='+', required=True, metavar='DIR', help='training datasets'
+    )
+    parser.add_argument(
+        '--validation', type=Path, nargs='*', default=[], metavar='DIR', help='held-out datasets'
+    )
+    parser.add_argument(
+        '--config', default='training/tiny.yaml', help='a shipped configuration or a path'
+    )
+    parser.add_argument('--init', type=Path, metavar='FILE', help='weights to start from')
+    parser.add_argument(
+        '--agent-weights', type=Path, metavar='FILE', help='frozen sender of the cooperative stage'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='run directory: checkpoints, curves, weights',
+    )
+    parser.add_argument(
+        '--iterations', type=int, help='override the number of iterations of the configuration'
+    )
+    parser.add_argument('--device', default='cpu', help='cpu, cuda or cuda:N')
+    parser.add_argument(
+        '--backbone',
+        type=Path,
+        metavar='FILE',
+        help="weights of the image backbone (.pth with torchvision's names) to start from",
+    )
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=1,
+        help='processes that share every batch; on a CPU the number of cores is fastest',
+    )
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads of each process, 0: its share of them'
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='go on from the last checkpoint in --out'
+    )
+    seed_option(parser, 'initialisation, order and augmentation')
+    parser.set_defaults(module='train')
+
+
+def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Options of "cooptrack halve"."""
+    parser = add_command(commands, 'halve', 'store trained weights in float16, for shipping')
+    parser.add_argument('agent', metavar='AGENT', type=Path, help='single-agent weights')
+    parser.add_argument(
+        'cooperative', metavar='COOPERATIVE', type=Path, help='weights trained with its messages'
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='DIR', help='where the files go'
+    )
+    parser.add_argument(
+        '--agent-threshold',
+        type=float,
+        metavar='SCORE',
+        help='instances of an agent above it live on and are sent (default: as trained)',
+    )
+    parser.add_argument(
+        '--score-bias',
+        type=float,
+        nargs=3,
+        metavar=('EGO', 'REMOTE', 'FUSED'),
+        help='added to the class logits of what rests on the ego, on a remote agent, on '
+        'both; choose them on validation scenes',
+    )
+    parser.add_argument(
+        '--sender-word',
+        type=float,
+        metavar='SHARE',
+        help="of the sender's class logits in those of what rests on it (default: as trained)",
+    )
+    parser.add_argument(
+        '--vehicle-spread',
+        type=float,
+        nargs=4,
+        metavar=('ALONG', 'ALONG_PER_M', 'ACROSS', 'ACROSS_PER_M'),
+        help="standard deviation of the places of the ego's camera: metres, and per metre of "
+        'distance, along the line of sight and across it (default: as trained)',
+    )
+    parser.add_argument(
+        '--code-data',
+        type=Path,
+        nargs='+',
+        default=[],
+        metavar='DIR',
+        help='training scenes to fit the code of compact messages to (default: no code)',
+    )
+    parser.add_argument(
+        '--code-bits', type=int, default=96, metavar='N', help='of that code, per instance'
+    )
+    parser.add_argument(
+        '--remote-weight',
+        type=float,
+        metavar='SHARE',
+        help='of the remote instance in the place of a matched pair (default: as trained)',
+    )
+    parser.add_argument(
+        '--velocity-gain',
+        type=float,
+        metavar='SHARE',
+        help='of the gap between predicted and found place that corrects the velocity of a track, '
+        '0 to 1 (default: as trained)',
+    )
+    parser.set_defaults(module='halve')
+
+
+def add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Options of "cooptrack import-checkpoint"."""
+    parser = add_command(
+        commands,
+        'import-checkpoint',
+        'turn a released CoopTrack checkpoint (.pth) into weights for this package; every tensor '
+        'must find its place, and no code of the file is run',
+    )
+    parser.add_argument('checkpoint', metavar='FILE', type=Path, help='the .pth file')
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='OUT', help='.safetensors to write'
+    )
+    parser.add_argument(
+        '--role',
+        choices=_OFFICIAL_ROLES,
+        help='which model it is (default: found by the digest of a released file)',
+    )
+    parser.add_argument(
+        '--repaired',
+        action='store_true',
+        help='repair the faults of the released code (docs/parity.md) instead of keeping them',
+    )
+    parser.set_defaults(module='import_checkpoint')
+
+
+def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Options of "cooptrack export"."""
+    parser = add_command(
+        commands, 'export', 'write backbone and neck of weights for another engine'
+    )
+    parser.add_argument(
+        'weights', metavar='WEIGHTS', type=Path, nargs='+', help='files of this package'
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='DIR', help='for --exported'
+    )
+    parser.add_argument('--backend', choices=('openvino', 'onnxruntime'), default='openvino')
+    parser.set_defaults(module='export')
