@@ -359,9 +359,11 @@ def draw(document: dict[str, Any]) -> str:
             if name not in AXES['agents'].deaf
         ]
         panels.append(Panel('ms per frame of the ego', document['axis'], times))
-    scenes = {m['frames'] for p in points for m in p['methods'].values()}
+    frames = {m['frames'] for p in points for m in p['methods'].values()}
     several = any(point['intervals'] for point in points) and _scene_count(document) > 1
-    about = f'{settings["data"]}: {_scene_count(document)} scenes, {max(scenes, default=0)} frames'
+    count = _scene_count(document)
+    about = f'{settings["data"]}: {count} scene{"s" * (count != 1)}, '
+    about += f'{max(frames, default=0)} frames'
     about += '; bands: 95 % intervals over scenes' if several else ''
     return line_chart(f'Accuracy over {document["axis"]}', about, panels)
 
