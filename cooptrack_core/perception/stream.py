@@ -223,8 +223,9 @@ class RadioStream:
             o = self.options
             link = LinkModel(o.latency_ms, o.jitter_ms, o.loss, o.seed, name=frame.agent_id)
             self.links[frame.agent_id] = link
-        code = agent.model.code
-        if self.options.dtype == 'compact' and code is None:
+        compact = self.options.dtype == 'compact'
+        code = agent.model.code if compact else None
+        if compact and code is None:
             raise InputError(
                 'these weights hold no feature code',
                 path=agent.model.path,

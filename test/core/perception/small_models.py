@@ -46,6 +46,7 @@ def small_config(cooperative: bool) -> ModelConfig:
         decoder=dataclasses.replace(tiny.decoder, queries=24),
         tracking=dataclasses.replace(tiny.tracking, max_output=24),
         cooperation=tiny.cooperation if cooperative else None,
+        latency=None,  # only its own stage adds the flow
     )
 
 

@@ -110,7 +110,6 @@ def test_both_run_on_the_moments_of_the_radio_beside_the_others(models: ModelSet
     grid, dims = models.roadside.network.config.bev.grid, 96
     size = grid.rows * grid.columns * dims * 2
     assert size < traffic['bev_map']['bytes_per_message'] < size + 600
-    assert traffic['fp32']['bytes_per_message'] < traffic['bev_map']['bytes_per_message']
 
 
 def test_the_map_on_the_air_is_that_of_the_sender(models: ModelSet) -> None:

@@ -115,4 +115,6 @@ def test_every_shipped_recipe_can_be_read_and_names_a_model(name: str):
             recipe.stage(Stage.TRACKING)
         assert 'detection' in str(caught.value)
     else:
-        assert all(recipe.stage(stage).optimisation.iterations > 0 for stage in Stage)
+        # The released model has no feature flow.
+        stages = [stage for stage in Stage if name == 'tiny' or stage is not Stage.LATENCY]
+        assert all(recipe.stage(stage).optimisation.iterations > 0 for stage in stages)
