@@ -46,6 +46,7 @@ from cooptrack_core.errors import MessageError
 from cooptrack_core.geometry import SE3, Boxes3D, PerceptionRange
 from cooptrack_core.structures import InstanceMessage, Role
 from cooptrack_core.v2x import quantise
+from cooptrack_core.v2x.bev_extension import read_bev
 from cooptrack_core.v2x.checks import (
     Limits,
     check_boxes,
@@ -293,6 +294,7 @@ def decode_message(
             message = _assemble(head, sections, extensions)
             check_values(message)
             read_flow(message)
+            read_bev(message)
     except MessageError:
         raise
     except (ValueError, OverflowError) as error:

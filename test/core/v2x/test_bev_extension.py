@@ -120,3 +120,10 @@ def test_either_half_of_a_message_can_be_sent_alone():
     assert len(read_bev(decode_message(encode_message(maps))).values) == 6
     plain = make_message()
     assert without_bev(plain) is plain
+
+
+def test_a_message_with_a_damaged_map_is_refused_when_it_is_decoded():
+    message = make_message(extensions={BEV: b'no map'})
+    with pytest.raises(MessageError) as error:
+        decode_message(encode_message(message))
+    assert error.value.reason is Reason.MALFORMED
