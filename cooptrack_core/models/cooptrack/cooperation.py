@@ -141,22 +141,22 @@ class Cooperation(nn.Module):
         """
         rows, columns = remote.ego_rows, remote.remote_rows
         own, theirs = queries.refs[rows], remote.refs[columns]
-        met, after = meet(
-            box_code.denormalise(own, self.range),
-            box_code.denormalise(theirs, self.range),
-            sure[rows],
-            remote.covariance[columns],
-        )
         weight = self.config.remote_weight
         if self.config.placement is not None:
+            met, after = meet(
+                box_code.denormalise(own, self.range),
+                box_code.denormalise(theirs, self.range),
+                sure[rows],
+                remote.covariance[columns],
+            )
             places = box_code.normalise(met, self.range)
+            sure = sure.index_copy(0, rows, after.to(sure))
         elif weight == 0.5:  # as released; the general form rounds otherwise
             places = (own + theirs) / 2
         else:
             places = own + weight * (theirs - own)
         alone = torch.ones(len(remote.refs), dtype=torch.bool, device=rows.device)
         alone[columns] = False
-        sure = sure.index_copy(0, rows, after.to(sure))
         return places, torch.cat([sure, remote.covariance[alone]])
 
     def match(
