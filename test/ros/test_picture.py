@@ -25,11 +25,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report_scene import frames, look_at
-from small_models import save_pair
 
 from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_core.perception import CooperativeResult
-from cooptrack_core.simulation import simulate
 from cooptrack_core.structures import CLASS_NAMES, AgentFrame, CameraImage
 from cooptrack_ros import cli
 from cooptrack_ros.report import drawing
@@ -256,19 +254,6 @@ def test_another_agent_out_of_sight_is_left_out() -> None:
 
 
 # The command.
-
-
-@pytest.fixture(scope='module')
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp('simulated') / 'scene'
-    simulate(directory, 'tiny', 1, 5, workers=1)
-    return directory
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    agent, cooperative = save_pair(tmp_path_factory.mktemp('weights'))
-    return ['--agent-weights', str(agent), '--cooperative-weights', str(cooperative)]
 
 
 def test_the_command_writes_a_picture_of_the_moment(

@@ -28,26 +28,12 @@ from small_models import save_pair
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.checkpoint import read_metadata
 from cooptrack_core.perception import ModelSet, StreamOptions, load_model
-from cooptrack_core.simulation import simulate
 from cooptrack_ros import cli
 from cooptrack_ros.bags import typestore
 from cooptrack_ros.recordings import OpenRecording
 from cooptrack_ros.runner import run_recording
 
 METHODS = {'no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack'}
-
-
-@pytest.fixture(scope='module')
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp('simulated') / 'scene'
-    simulate(directory, 'tiny', 1, 5, workers=1)
-    return directory
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    agent, cooperative = save_pair(tmp_path_factory.mktemp('weights'))
-    return ['--agent-weights', str(agent), '--cooperative-weights', str(cooperative)]
 
 
 @pytest.fixture(scope='module')

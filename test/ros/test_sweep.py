@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_models import save_pair
 
 from cooptrack_core.perception import StreamOptions
 from cooptrack_core.perception import scoreboard as core_scoreboard
@@ -45,12 +44,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp('simulated') / 'scenes'
     simulate(directory, replace(load_preset('tiny'), frames=4, roadsides=2), 2, 5, workers=1)
     return directory
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    agent, cooperative = save_pair(tmp_path_factory.mktemp('weights'))
-    return ['--agent-weights', str(agent), '--cooperative-weights', str(cooperative)]
 
 
 @pytest.fixture
