@@ -14,7 +14,7 @@
 
 """Geometry: rigid transforms, 3-D boxes, camera models and BEV grids."""
 
-from cooptrack_core.geometry.bev import BevGrid, PerceptionRange
+from cooptrack_core.geometry.bev import BevGrid, MapGrid, PerceptionRange
 from cooptrack_core.geometry.boxes import Boxes3D
 from cooptrack_core.geometry.cameras import CameraModel
 from cooptrack_core.geometry.se3 import SE3, orthogonality_residual, polar_rotation, wrap_angle
@@ -24,6 +24,7 @@ __all__ = [
     'BevGrid',
     'Boxes3D',
     'CameraModel',
+    'MapGrid',
     'PerceptionRange',
     'orthogonality_residual',
     'polar_rotation',

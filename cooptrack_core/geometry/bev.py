@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Perception ranges and BEV grids, both axis-aligned in an agent's frame."""
+"""Perception ranges, BEV grids and map grids, all axis-aligned in an agent's frame."""
 
 from __future__ import annotations
 
@@ -106,3 +106,63 @@ class BevGrid:
         x = self.x_min + (np.arange(self.columns) + 0.5) * dx
         y = self.y_min + (np.arange(self.rows) + 0.5) * dy
         return np.stack(np.meshgrid(x, y), -1)
+
+
+@dataclass(frozen=True)
+class MapGrid:
+    """A map as an image "heading up", centred on the agent.
+
+    Row 0 is farthest ahead (+x), column 0 farthest left (+y). Rows and columns may be real
+    numbers where a method says so; whole ones are cell centres.
+
+    Attributes:
+        rows, columns: Number of cells.
+        cell: Edge length of a cell, metres.
+    """
+
+    rows: int = 256
+    columns: int = 256
+    cell: float = 0.390625
+
+    def __post_init__(self) -> None:
+        """Validate that the grid is not empty."""
+        if self.rows <= 0 or self.columns <= 0:
+            raise ValueError(f'a map needs cells, found {self.rows} x {self.columns}')
+        if not (np.isfinite(self.cell) and self.cell > 0):
+            raise ValueError(f'the cells of a map need a size, found {self.cell} m')
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Length along x and along y, metres."""
+        return self.rows * self.cell, self.columns * self.cell
+
+    def cell_centers(self) -> Array:
+        """(rows, columns, 2) x, y of the cell centres, metres."""
+        x = (self.rows / 2 - np.arange(self.rows) - 0.5) * self.cell
+        y = (self.columns / 2 - np.arange(self.columns) - 0.5) * self.cell
+        return np.stack(np.meshgrid(x, y, indexing='ij'), -1)
+
+    def cells_of(self, points: ArrayLike) -> Array:
+        """Fractional (row, column) (..., 2) of points (..., >=2), metres; may lie outside."""
+        p = np.asarray(points, dtype=np.float64)
+        rows = self.rows / 2 - p[..., 0] / self.cell - 0.5
+        columns = self.columns / 2 - p[..., 1] / self.cell - 0.5
+        return np.stack([rows, columns], -1)
+
+    def contains(self, points: ArrayLike) -> NDArray[np.bool_]:
+        """Whether points (..., >=2), metres, lie on the map."""
+        p = np.asarray(points, dtype=np.float64)
+        length, width = self.extent
+        return np.asarray(
+            (np.abs(p[..., 0]) <= length / 2) & (np.abs(p[..., 1]) <= width / 2), dtype=np.bool_
+        )
+
+    def coarser(self, factor: int) -> MapGrid:
+        """The same area in cells ``factor`` times as long.
+
+        Raises:
+            ValueError: The cells do not divide.
+        """
+        if factor <= 0 or self.rows % factor or self.columns % factor:
+            raise ValueError(f'{self.rows} x {self.columns} cells do not divide by {factor}')
+        return MapGrid(self.rows // factor, self.columns // factor, self.cell * factor)

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cooptrack_core.geometry import BevGrid, PerceptionRange
+from cooptrack_core.geometry import BevGrid, MapGrid, PerceptionRange
 
 RANGE = PerceptionRange(-51.2, -40.0, -5.0, 51.2, 60.0, 3.0)
 
@@ -66,3 +66,39 @@ def test_columns_run_along_x_and_rows_along_y():
 def test_a_grid_without_cells_is_refused(values):
     with pytest.raises(ValueError, match='grid'):
         BevGrid(*values)
+
+
+def test_a_map_is_an_image_heading_up():
+    centers = MapGrid(rows=4, columns=2, cell=0.5).cell_centers()
+    assert centers.shape == (4, 2, 2)
+    # Farthest ahead and left first, farthest behind and right last.
+    np.testing.assert_allclose(centers[0, 0], [0.75, 0.25])
+    np.testing.assert_allclose(centers[3, 1], [-0.75, -0.25])
+
+
+def test_the_default_map_covers_a_hundred_metres_and_its_features_too():
+    grid = MapGrid()
+    assert grid.extent == (100.0, 100.0)
+    assert grid.coarser(8) == MapGrid(32, 32, 3.125)
+    with pytest.raises(ValueError, match='do not divide'):
+        grid.coarser(7)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.floats(0.1, 4.0))
+def test_cells_and_their_centres_are_inverse_to_each_other(rows, columns, cell):
+    grid = MapGrid(rows, columns, cell)
+    centers = grid.cell_centers()
+    assert grid.contains(centers).all()
+    expected = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing='ij'), -1)
+    np.testing.assert_allclose(grid.cells_of(centers), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize('point', [[2.1, 0], [-2.1, 0], [0, 1.1], [0, -1.1]])
+def test_points_beyond_a_side_are_not_on_the_map(point):
+    assert not MapGrid(rows=4, columns=2, cell=1.0).contains(point)
+
+
+@pytest.mark.parametrize('values', [(0, 3, 1.0), (3, -1, 1.0), (3, 3, 0.0), (3, 3, np.nan)])
+def test_a_map_without_cells_is_refused(values):
+    with pytest.raises(ValueError, match='a map'):
+        MapGrid(*values)
