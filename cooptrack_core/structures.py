@@ -23,7 +23,7 @@ from enum import Enum, IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.geometry import SE3, Boxes3D, CameraModel, PerceptionRange
+from cooptrack_core.geometry import SE3, Boxes3D, CameraModel, MapGrid, PerceptionRange
 
 CLASS_NAMES = ('car', 'bicycle', 'pedestrian')
 
@@ -167,6 +167,77 @@ class ObjectLabels:
             self.occlusion[keep],
             self.interpolated[keep],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MapLabels:
+    """Ground truth of a map around one agent: cells (rows, columns) bool.
+
+    The map is centred on the agent's *body* (``world_SE3_body``; OPV2V's ``true_ego_pos``), with
+    its heading up. In OPV2V the LiDAR frame lies about half a metre behind it.
+
+    Attributes:
+        grid: The cells.
+        dynamic: Vehicles; the agent's own is not among them.
+        drivable: Road, lane lines included; None where the dataset has no map.
+        lane: Lane lines and outlines of crosswalks; None where the dataset has no map.
+        visible: Vehicles that this agent's LiDARs hit; not cut off at the kerb.
+        visible_all: The same of all agents of the scene together.
+    """
+
+    grid: MapGrid
+    dynamic: NDArray[np.bool_]
+    drivable: NDArray[np.bool_] | None
+    lane: NDArray[np.bool_] | None
+    visible: NDArray[np.bool_]
+    visible_all: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Check that every mask fits the grid."""
+        for name in ('dynamic', 'drivable', 'lane', 'visible', 'visible_all'):
+            mask = getattr(self, name)
+            if mask is None and name in ('drivable', 'lane'):
+                continue
+            if mask.shape != (self.grid.rows, self.grid.columns) or mask.dtype != np.bool_:
+                raise ValueError(
+                    f'MapLabels.{name} is {mask.dtype} {mask.shape}, the grid has '
+                    f'{self.grid.rows} x {self.grid.columns} cells'
+                )
+        if (self.drivable is None) != (self.lane is None):
+            raise ValueError('MapLabels has one of drivable and lane, but not the other')
+
+    @property
+    def static(self) -> NDArray[np.uint8] | None:
+        """Classes (rows, columns): 0 nothing, 1 road, 2 lane, which overwrites road."""
+        if self.drivable is None or self.lane is None:
+            return None
+        return np.where(self.lane, 2, self.drivable).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class CooperativeMapFrame:
+    """What several agents see at one instant, and the map around the first of them.
+
+    Attributes:
+        ego: The agent around which the map is.
+        others: The agents in reach of it.
+        labels: The map around the ego; None when it was not asked for.
+    """
+
+    ego: AgentFrame
+    others: tuple[AgentFrame, ...]
+    labels: MapLabels | None
+
+    @property
+    def agents(self) -> tuple[AgentFrame, ...]:
+        """The ego first."""
+        return (self.ego, *self.others)
+
+    @property
+    def map_SE3_agents(self) -> tuple[SE3, ...]:  # noqa: N802
+        """Per agent, the transform of its agent (LiDAR) frame into the frame of the map."""
+        map_SE3_world = self.ego.world_SE3_body.inverse()
+        return tuple(map_SE3_world @ agent.world_SE3_agent for agent in self.agents)
 
 
 @dataclass(frozen=True, eq=False)
