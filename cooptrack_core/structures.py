@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from cooptrack_core.geometry import SE3, Boxes3D, CameraModel, MapGrid, PerceptionRange
 
 CLASS_NAMES = ('car', 'bicycle', 'pedestrian')
+# Classes of maps; lane lines lie on drivable ground.
+MAP_CLASSES = ('vehicle', 'drivable', 'lane')
 
 
 class Role(str, Enum):
@@ -239,6 +241,12 @@ class CooperativeMapFrame:
         map_SE3_world = self.ego.world_SE3_body.inverse()
         return tuple(map_SE3_world @ agent.world_SE3_agent for agent in self.agents)
 
+    @property
+    def map_SE3_bodies(self) -> tuple[SE3, ...]:  # noqa: N802
+        """Per agent, the transform of the frame of its own map (its body) into the ego's map."""
+        map_SE3_world = self.ego.world_SE3_body.inverse()
+        return tuple(map_SE3_world @ agent.world_SE3_body for agent in self.agents)
+
 
 @dataclass(frozen=True, eq=False)
 class InstanceMessage:
@@ -352,3 +360,76 @@ class TrackedObjects:
             self.sources[keep],
             tuple(self.remote_agents[i] for i in keep),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class BevFeature:
+    """What crosses agents for maps: the features of one map of one sender.
+
+    Attributes:
+        agent_id: Sender.
+        role: Its role.
+        model_id: As InstanceMessage.
+        session_id: As InstanceMessage.
+        sequence: Counts messages of the session from 0.
+        stamp_ns: Capture time, ns, sender's clock.
+        world_SE3_agent: Frame of the map in the shared world at capture, float64: that on which
+            ``grid`` is centred, the sender's body.
+        pose_covariance: (6, 6), as AgentFrame.
+        grid: The cells of ``features``.
+        features: (C, rows, columns) float32.
+    """
+
+    agent_id: str
+    role: Role
+    model_id: str
+    session_id: int
+    sequence: int
+    stamp_ns: int
+    world_SE3_agent: SE3
+    pose_covariance: NDArray[np.float64]
+    grid: MapGrid
+    features: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check that the features fit the grid."""
+        shape = self.features.shape
+        if len(shape) != 3 or shape[1:] != (self.grid.rows, self.grid.columns):
+            raise ValueError(f'BevFeature.features {shape} do not fit {self.grid}')
+
+
+@dataclass(frozen=True, eq=False)
+class BevMap:
+    """A semantic map around the ego at one instant.
+
+    Attributes:
+        sequence_id: Scene.
+        frame_id: Frame of the ego this belongs to.
+        stamp_ns: Time for which the map holds, ns.
+        grid: The cells.
+        world_SE3_agent: Frame on which the grid is centred, in the world: the ego's body.
+        probabilities: (K, rows, columns) float32 in [0, 1], one map per class.
+        class_names: K names, of MAP_CLASSES.
+        source: (rows, columns) int64 of Source: whose maps cover the cell; UNKNOWN: nobody's.
+        remote_agents: Other agents whose maps took part.
+    """
+
+    sequence_id: str
+    frame_id: str
+    stamp_ns: int
+    grid: MapGrid
+    world_SE3_agent: SE3
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    source: NDArray[np.int64]
+    remote_agents: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that every field fits grid and classes."""
+        cells = (self.grid.rows, self.grid.columns)
+        shape = self.probabilities.shape
+        if shape != (len(self.class_names), *cells) or self.source.shape != cells:
+            raise ValueError(
+                f'BevMap: probabilities {shape} and source {self.source.shape} do not fit '
+                f'{len(self.class_names)} classes and {self.grid}'
+            )

@@ -14,12 +14,22 @@
 
 """The simulator: a junction with traffic and occluders, seen by cameras and LiDARs.
 
-It writes the V2X-Seq layout. The ray caster (embreex) is an extra:
+It writes the layouts of V2X-Seq and OPV2V. The ray caster (embreex) is an extra:
 ``pip install "cooptrack_ros[simulator]"``.
 """
 
-from cooptrack_core.simulation.presets import PRESETS, Preset, load_preset
+from cooptrack_core.simulation.map_statistics import MapSummary
+from cooptrack_core.simulation.presets import LAYOUTS, PRESETS, Preset, load_preset
 from cooptrack_core.simulation.run import simulate
 from cooptrack_core.simulation.statistics import SimulationSummary, describe
 
-__all__ = ['PRESETS', 'Preset', 'SimulationSummary', 'describe', 'load_preset', 'simulate']
+__all__ = [
+    'LAYOUTS',
+    'PRESETS',
+    'MapSummary',
+    'Preset',
+    'SimulationSummary',
+    'describe',
+    'load_preset',
+    'simulate',
+]

@@ -43,12 +43,12 @@ _BODY_HEIGHT = 0.6
 _SHARED_VIEW = np.radians(80.0)
 
 # Optical axes (x right, y down, z forward) in a frame with x forward, y left, z up.
-_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
 @dataclass(frozen=True, eq=False)
 class Agent:
-    """One agent with a camera and a LiDAR.
+    """One agent with one camera or more and a LiDAR.
 
     Attributes:
         agent_id: ``vehicle``, ``roadside``, then ``roadside_1``, ``vehicle_1`` …
@@ -56,14 +56,15 @@ class Agent:
         directory: Its side of the dataset.
         actor: The road user that carries it; None for a roadside unit.
         position: (3,) of a roadside unit's camera, site frame; zeros for a vehicle.
-        camera: Calibration.
-        lens: The camera's rays.
+        cameras: Calibrations.
+        lenses: The cameras' rays.
         body_SE3_agent: LiDAR to body (novatel); identity for a roadside unit.
         fixed_pose: site_SE3_agent of a roadside unit.
         pattern: (n, 3) LiDAR directions, agent frame.
         lidar_origin: (3,) agent frame.
         skew_s: Its captures are this much later than the nominal time.
         sway: (2,) amplitude of pitch and roll of the body, rad.
+        body_height: Of the origin of a vehicle's body frame above the road, metres.
     """
 
     agent_id: str
@@ -71,19 +72,25 @@ class Agent:
     directory: str
     actor: Actor | None
     position: Array
-    camera: CameraModel
-    lens: Lens
+    cameras: tuple[CameraModel, ...]
+    lenses: tuple[Lens, ...]
     body_SE3_agent: SE3
     fixed_pose: SE3
     pattern: Floats
     lidar_origin: Array
     skew_s: float
     sway: Array
+    body_height: float = _BODY_HEIGHT
 
     @property
-    def agent_SE3_camera(self) -> SE3:  # noqa: N802
-        """Pose of the camera in the agent frame."""
-        return SE3.from_matrix(self.camera.camera_T_agent).inverse()
+    def camera(self) -> CameraModel:
+        """The first camera; in the layout V2X-Seq the only one."""
+        return self.cameras[0]
+
+    @property
+    def agent_SE3_cameras(self) -> tuple[SE3, ...]:  # noqa: N802
+        """Poses of the cameras in the agent frame."""
+        return tuple(SE3.from_matrix(c.camera_T_agent).inverse() for c in self.cameras)
 
     def site_SE3_body(self, step: float) -> SE3 | None:  # noqa: N802
         """Pose at a fractional step; None while the vehicle is not there."""
@@ -97,7 +104,7 @@ class Agent:
         wave = 2 * np.pi * step * STEP_S
         pitch = 0.004 * float(np.clip(braking, -3, 4)) + self.sway[0] * np.sin(1.1 * wave)
         roll = self.sway[1] * np.sin(0.7 * wave + 1.0)
-        return SE3(rotation(yaw, pitch, roll), np.array([x, y, _BODY_HEIGHT]))
+        return SE3(rotation(yaw, pitch, roll), np.array([x, y, self.body_height]))
 
     def site_SE3_agent(self, step: float) -> SE3 | None:  # noqa: N802
         """Pose of the agent frame at a fractional step."""
@@ -134,6 +141,10 @@ def _camera(
     return CameraModel('front', config.width, config.height, k, extrinsic)
 
 
+def _lens(camera: CameraModel) -> Lens:
+    return Lens(camera.width, camera.height, camera.intrinsic)
+
+
 def vehicle_agent(
     agent_id: str, directory: str, actor: Actor, skew_s: float, preset: Preset, rng: Rng
 ) -> Agent:
@@ -144,11 +155,11 @@ def vehicle_agent(
     at = np.array([rng.uniform(1.0, 1.4), rng.uniform(-0.2, 0.2), rng.uniform(1.5, 1.7)])
     at[2] -= _BODY_HEIGHT
     look = rotation(rng.normal(0, 0.008), np.radians(rng.uniform(0.0, 2.0)), rng.normal(0, 0.003))
-    agent_SE3_camera = body_SE3_agent.inverse() @ SE3(look @ _OPTICAL, at)
+    agent_SE3_camera = body_SE3_agent.inverse() @ SE3(look @ OPTICAL, at)
     camera = _camera(preset, preset.camera.vehicle_fov_deg, agent_SE3_camera, rng)
     return Agent(
-        agent_id, Role.VEHICLE, directory, actor, np.zeros(3), camera,
-        Lens(camera.width, camera.height, camera.intrinsic), body_SE3_agent, SE3.identity(),
+        agent_id, Role.VEHICLE, directory, actor, np.zeros(3), (camera,),
+        (_lens(camera),), body_SE3_agent, SE3.identity(),
         spinning_pattern(preset.lidar), np.array([0.0, 0.0, 0.15]), skew_s,
         np.abs(rng.normal(0, 0.0015, 2)),
     )  # fmt: skip
@@ -169,10 +180,10 @@ def roadside_agent(
     pitch = np.radians(rng.uniform(*preset.camera.roadside_pitch_deg))
     look = rotation(rng.normal(0, 0.01), pitch, rng.normal(0, 0.006))
     up = np.array([0.0, 0.0, height - ORIGIN_HEIGHT])
-    camera = _camera(preset, preset.camera.roadside_fov_deg, SE3(look @ _OPTICAL, up), rng)
+    camera = _camera(preset, preset.camera.roadside_fov_deg, SE3(look @ OPTICAL, up), rng)
     return Agent(
-        agent_id, Role.ROADSIDE, directory, None, np.array([foot[0], foot[1], height]), camera,
-        Lens(camera.width, camera.height, camera.intrinsic), SE3.identity(), pose,
+        agent_id, Role.ROADSIDE, directory, None, np.array([foot[0], foot[1], height]),
+        (camera,), (_lens(camera),), SE3.identity(), pose,
         roadside_pattern(preset.lidar), up - [0, 0, 0.25], skew_s, np.zeros(2),
     )  # fmt: skip
 

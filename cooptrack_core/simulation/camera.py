@@ -75,6 +75,7 @@ def take_picture(
     noise: float = 1.0,
     near_moving: NDArray[np.bool_] | None = None,
     standing: Hits | None = None,
+    edge_rays: int = 2,
 ) -> Picture:
     """Render one picture.
 
@@ -88,6 +89,7 @@ def take_picture(
         noise: Factor on it.
         near_moving: (h * w,) pixels that may show something that moves; None: all may.
         standing: ``standing_view`` of a camera that stays where it is.
+        edge_rays: Further rays, 0 to 2, of pixels where surfaces meet.
     """
     h, w = lens.height, lens.width
     turn = site_SE3_camera.rotation.T.astype(_F)
@@ -98,15 +100,15 @@ def take_picture(
     lit = _coarse(shader, directions, quads, depth, h, w)
     colour = shader.shade(directions, quads, depth, lit)
     where = np.flatnonzero(_edges(quads.reshape(h, w)))
-    if len(where):
+    if edge_rays and len(where):
         v, u = np.divmod(where, w)
         total = colour[:, where]
         near = None if near_moving is None else near_moving[where]
-        for du, dv in ((-0.29, 0.27), (0.31, -0.25)):
+        for du, dv in ((-0.29, 0.27), (0.31, -0.25))[:edge_rays]:
             rays = _turned(lens.through(u + du, v + dv), turn)
             q, t = geometry.cast(origin, rays, near)
             total += shader.shade(rays, q, t, shader.lit(rays, q, t))
-        colour[:, where] = total * _F(1 / 3)
+        colour[:, where] = total * _F(1 / (1 + edge_rays))
     image = _develop(colour, light, rng, noise).reshape(h, w, 3)
     far = np.where(quads == NOTHING, _F(np.inf), depth).reshape(h, w)
     return Picture(image, geometry.objects[quads].reshape(h, w), far)

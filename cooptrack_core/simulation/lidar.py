@@ -45,25 +45,27 @@ def spinning_pattern(config: LidarConfig) -> Floats:
     share = np.linspace(-1, 1, config.vehicle_rings)
     elevation = np.radians(-4.5 + 12.0 * share + 8.5 * share**3)
     azimuth = np.linspace(-np.pi, np.pi, config.vehicle_steps, endpoint=False)
-    return _directions(elevation, azimuth)
+    return directions_grid(elevation, azimuth)
 
 
 def roadside_pattern(config: LidarConfig) -> Floats:
     """Unit directions (n, 3) of a LiDAR on a pole that looks forward and down."""
     elevation = np.radians(np.linspace(-32, 1.5, config.roadside_rings))
     azimuth = np.radians(np.linspace(-50, 50, config.roadside_steps))
-    return _directions(elevation, azimuth)
+    return directions_grid(elevation, azimuth)
 
 
-def _directions(elevation: NDArray[np.float64], azimuth: NDArray[np.float64]) -> Floats:
+def directions_grid(elevation: NDArray[np.float64], azimuth: NDArray[np.float64]) -> Floats:
+    """Unit directions (e * a, 3) of all elevations (e,) and azimuths (a,), rad."""
     e, a = np.meshgrid(elevation, azimuth, indexing='ij')
     d = np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], -1)
     return d.reshape(-1, 3).astype(np.float32)
 
 
-def _site_rays(
+def site_rays(
     directions: Floats, origin: NDArray[np.float64], site_SE3_agent: SE3
 ) -> tuple[Floats, Floats]:
+    """Start (3,) and directions (n, 3) in the site of rays that are given in an agent's frame."""
     turn = site_SE3_agent.rotation.T.astype(np.float32)
     start = site_SE3_agent.transform_points(origin).astype(np.float32)
     return start, np.einsum('ij,jk->ik', directions, turn)
@@ -73,7 +75,7 @@ def standing_echoes(
     geometry: Geometry, directions: Floats, origin: NDArray[np.float64], site_SE3_agent: SE3
 ) -> Hits:
     """What a LiDAR hits of the things that stay, per ray."""
-    return geometry.standing_hits(*_site_rays(directions, origin, site_SE3_agent))
+    return geometry.standing_hits(*site_rays(directions, origin, site_SE3_agent))
 
 
 def scan(
@@ -96,7 +98,7 @@ def scan(
         rng: Range noise (2 cm) and lost returns (weak ones more often).
         standing: ``standing_echoes`` of a LiDAR that stays where it is.
     """
-    start, rays = _site_rays(directions, origin, site_SE3_agent)
+    start, rays = site_rays(directions, origin, site_SE3_agent)
     quads, distance = geometry.cast(start, rays, standing=standing)
     cos = np.abs(np.einsum('ij,ij->i', geometry.normals[quads], rays))
     strength = geometry.mesh.colours[quads].mean(1) * (0.25 + 0.75 * cos)

@@ -17,15 +17,19 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from cooptrack_core.config import from_mapping, load_yaml
 from cooptrack_core.errors import InputError
 from cooptrack_core.resources import config_path
 from cooptrack_core.simulation.traffic import Demand
 
-PRESETS = ('benchmark', 'train', 'train_long', 'multi_agent', 'tiny')
+PRESETS = ('benchmark', 'train', 'train_long', 'multi_agent', 'tiny', 'opv2v', 'opv2v_train')
+LayoutName = Literal['v2x_seq', 'opv2v']
+LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
+TICK_S = 0.05  # OPV2V counts frames in steps of its simulator
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,31 @@ class LidarConfig:
 
 
 @dataclass(frozen=True)
+class RingConfig:
+    """What only agents of the layout ``opv2v`` have: four cameras all around.
+
+    Attributes:
+        fov_deg: Horizontal field of view of each camera.
+        image_format: ``png`` as in OPV2V, or ``jpg``, which is smaller and quicker to read but
+            which other readers of the layout do not look for.
+        edge_rays: Further rays per pixel where surfaces meet, 0 to 2; with 0 edges are jagged.
+        fewest_vehicles: Connected vehicles beside the ego in a scene: at least this many, at most
+            ``Preset.vehicles``, drawn per scene (as far as there are cars).
+        roadside_share: Share of scenes with roadside units.
+        roadside_height: Metres of their sensors above the road.
+        roadside_pitch_deg: Their cameras look this far down.
+    """
+
+    fov_deg: float = 100.0
+    image_format: Literal['png', 'jpg'] = 'png'
+    edge_rays: int = 2
+    fewest_vehicles: int = 1
+    roadside_share: float = 1.0
+    roadside_height: tuple[float, float] = (4.0, 5.5)
+    roadside_pitch_deg: float = 30.0
+
+
+@dataclass(frozen=True)
 class LabelConfig:
     """When a sensor has seen an object well enough to label it: either number suffices."""
 
@@ -100,10 +129,12 @@ class Preset:
         buildings: Share of built-up plots.
         weather: Weights of day, overcast, dusk.
         split: Split that all sequences of the run belong to.
+        layout: Layout of the files: V2X-Seq-SPD, or OPV2V with rings of cameras.
         camera: Cameras.
         lidar: LiDARs.
         labels: Labelling.
         demand: Traffic.
+        ring: Camera rings of the layout ``opv2v``.
     """
 
     name: str
@@ -117,10 +148,12 @@ class Preset:
     buildings: float = 0.85
     weather: tuple[float, float, float] = (0.5, 0.3, 0.2)
     split: str = 'val'
+    layout: LayoutName = 'v2x_seq'
     camera: CameraConfig = field(default_factory=CameraConfig)
     lidar: LidarConfig = field(default_factory=LidarConfig)
     labels: LabelConfig = field(default_factory=LabelConfig)
     demand: Demand = field(default_factory=Demand)
+    ring: RingConfig = field(default_factory=RingConfig)
 
     def __post_init__(self) -> None:
         """Reject what cannot be simulated."""
@@ -128,6 +161,28 @@ class Preset:
             raise ValueError('frames, rate_hz and roadsides must be positive, vehicles not < 0')
         if self.max_skew_ms * 2 >= 1000 / self.rate_hz:
             raise ValueError('max_skew_ms must stay below half a frame period')
+        if self.layout != 'opv2v':
+            return
+        if self.split not in ('train', 'val', 'test'):
+            raise ValueError(f"split must be train, val or test, not '{self.split}'")
+        if self.max_skew_ms:
+            raise ValueError('the layout opv2v has no capture times: max_skew_ms must be 0')
+        if abs(self.ticks - round(self.ticks)) > 1e-6 or self.ticks < 1:
+            raise ValueError('frames of the layout opv2v are whole steps of 0.05 s apart')
+        if not 0 <= self.ring.edge_rays <= 2 or not 0 < self.ring.fov_deg < 180:
+            raise ValueError('ring.edge_rays must be 0 to 2, ring.fov_deg between 0 and 180')
+
+    @property
+    def ticks(self) -> float:
+        """Steps of OPV2V's simulator from frame to frame."""
+        return 1 / (self.rate_hz * TICK_S)
+
+    def with_layout(self, layout: LayoutName) -> Preset:
+        """Write in another layout; the agents of ``opv2v`` capture at the same time."""
+        if layout == self.layout:
+            return self
+        skew = 0.0 if layout == 'opv2v' else self.max_skew_ms
+        return replace(self, layout=layout, max_skew_ms=skew)
 
 
 def load_preset(name: str | Path | Preset) -> Preset:

@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -33,7 +33,14 @@ from pathlib import Path
 import cv2
 
 from cooptrack_core.errors import InputError
-from cooptrack_core.simulation.presets import Preset, load_preset
+from cooptrack_core.simulation.map_statistics import (
+    MapRows,
+    MapSummary,
+    summarise,
+    write_map_index,
+)
+from cooptrack_core.simulation.opv2v_writer import GRID, write_opv2v_scene
+from cooptrack_core.simulation.presets import LAYOUTS, LayoutName, Preset, load_preset
 from cooptrack_core.simulation.raycast import require_engine
 from cooptrack_core.simulation.scene import SceneSimulation
 from cooptrack_core.simulation.statistics import SimulationSummary, describe
@@ -47,24 +54,27 @@ _THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 def simulate(
     out: str | Path,
-    preset: str | Path | Preset = 'benchmark',
+    preset: str | Path | Preset | None = None,
     scenes: int = 10,
     seed: int = 0,
     *,
+    layout: LayoutName | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
-) -> SimulationSummary:
-    """Simulate scenes and write them as a dataset in the V2X-Seq layout.
+) -> SimulationSummary | MapSummary:
+    """Simulate scenes and write them as a dataset in the V2X-Seq or OPV2V layout.
 
     The same preset, number of scenes and seed give the same bytes, whatever the number of
     workers. Scene k of a seed does not depend on how many scenes there are.
 
     Args:
         out: Directory to create. It appears only when it is complete.
-        preset: Name of a shipped preset, a YAML file of your own, or a Preset.
+        preset: Name of a shipped preset, a YAML file of your own, or a Preset; default:
+            ``benchmark``, or ``opv2v`` where that layout is asked for.
         scenes: Number of scenes, each a sequence of its own.
         seed: Held-out data are data of another seed.
+        layout: ``v2x_seq`` or ``opv2v``; default: what the preset says.
         workers: Processes; default: one per core. With more than one, a script must guard its
             entry by ``if __name__ == '__main__'``.
         progress: Called with (frame pairs done, frame pairs in all).
@@ -74,7 +84,7 @@ def simulate(
         InputError: Unknown preset, ``out`` exists, no ray caster, or the disk is full.
     """
     require_engine()
-    config, target = load_preset(preset), Path(out)
+    config, target = _preset(preset, layout), Path(out)
     if scenes < 1:
         raise InputError(f'{scenes} scenes are none', field='scenes', remedy='use 1 or more')
     if seed < 0:
@@ -85,8 +95,10 @@ def simulate(
             remedy='choose another directory or ask to overwrite it',
         )  # fmt: skip
     with _whole_or_nothing(target) as partial:
-        make_directories(partial, _sides(config))
-        rows, done = [], 0
+        if config.layout == 'v2x_seq':
+            make_directories(partial, _sides(config))
+        rows: list[SceneRows | MapRows] = []
+        done = 0
         jobs = [
             _Job(partial, config, seed, index, start, min(start + _PART, config.frames))
             for index in range(scenes)
@@ -94,11 +106,32 @@ def simulate(
         ]
         for row in _rows(jobs, min(len(jobs), workers or os.cpu_count() or 1)):
             rows.append(row)
-            done += len(row.pairs)
+            done += row.frames if isinstance(row, MapRows) else len(row.pairs)
             if progress is not None:
                 progress(done, scenes * config.frames)
-        write_index(partial, rows, config.split, config.name, [side for side, _ in _sides(config)])
-        return describe(partial)
+        return _finish(partial, rows, config, seed)
+
+
+def _preset(preset: str | Path | Preset | None, layout: LayoutName | None) -> Preset:
+    if layout not in (None, *LAYOUTS):
+        raise InputError(
+            f'there is no layout {layout!r}', field='layout', remedy=f'use one of {list(LAYOUTS)}'
+        )
+    config = load_preset(preset or ('opv2v' if layout == 'opv2v' else 'benchmark'))
+    return config if layout is None else config.with_layout(layout)
+
+
+def _finish(
+    root: Path, rows: Sequence[SceneRows | MapRows], preset: Preset, seed: int
+) -> SimulationSummary | MapSummary:
+    """Write the index files and say what there is."""
+    if preset.layout == 'opv2v':
+        summary = summarise([r for r in rows if isinstance(r, MapRows)], preset.name, GRID)
+        write_map_index(root, summary, seed)
+        return summary
+    pairs = [r for r in rows if isinstance(r, SceneRows)]
+    write_index(root, pairs, preset.split, preset.name, [side for side, _ in _sides(preset)])
+    return describe(root)
 
 
 def _sides(preset: Preset) -> list[tuple[str, Role]]:
@@ -139,13 +172,14 @@ def _scene(preset: Preset, seed: int, index: int) -> SceneSimulation:
     return SceneSimulation(preset, seed, index)
 
 
-def _write(job: _Job) -> SceneRows:
+def _write(job: _Job) -> SceneRows | MapRows:
     cv2.setNumThreads(1)
     scene = _scene(job.preset, job.seed, job.index)
-    return write_scene(job.root, scene, range(job.begin, job.end))
+    write = write_opv2v_scene if job.preset.layout == 'opv2v' else write_scene
+    return write(job.root, scene, range(job.begin, job.end))
 
 
-def _rows(jobs: list[_Job], workers: int) -> Iterator[SceneRows]:
+def _rows(jobs: list[_Job], workers: int) -> Iterator[SceneRows | MapRows]:
     if workers <= 1:
         try:
             yield from map(_write, jobs)

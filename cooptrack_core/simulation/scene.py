@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.geometry import SE3, Boxes3D
+from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
 from cooptrack_core.simulation.actors import STEP_S, Actor
 from cooptrack_core.simulation.agents import Agent, pole_spots, roadside_agent, vehicle_agent
 from cooptrack_core.simulation.camera import Picture, standing_view, take_picture
@@ -31,6 +31,7 @@ from cooptrack_core.simulation.lidar import Cloud, scan, standing_echoes
 from cooptrack_core.simulation.light import Light, make_light
 from cooptrack_core.simulation.presets import Preset
 from cooptrack_core.simulation.raycast import STATIC, Geometry, Hits, Layer
+from cooptrack_core.simulation.ring import roadside_ring, vehicle_ring, visible_objects
 from cooptrack_core.simulation.scenery import make_scenery, sensor_pole
 from cooptrack_core.simulation.shapes import Mesh, join
 from cooptrack_core.simulation.textures import Texture, paint_ground
@@ -72,8 +73,9 @@ class Capture:
         site_SE3_agent: Pose of the agent frame.
         road_users: All road users at that instant but the one that carries the agent.
         own: The road user that carries the agent, None for a roadside unit.
-        picture: The camera's.
+        pictures: The cameras'.
         cloud: The LiDAR's.
+        visible: Ids of the road users that count as visible in maps (rings only).
     """
 
     agent: Agent
@@ -82,8 +84,14 @@ class Capture:
     site_SE3_agent: SE3
     road_users: tuple[RoadUser, ...]
     own: RoadUser | None
-    picture: Picture
+    pictures: tuple[Picture, ...]
     cloud: Cloud
+    visible: frozenset[int] = frozenset()
+
+    @property
+    def picture(self) -> Picture:
+        """The first camera's; in the layout V2X-Seq the only one."""
+        return self.pictures[0]
 
 
 class SceneSimulation:
@@ -115,7 +123,8 @@ class SceneSimulation:
             if actor.parked:
                 parts.append((actor.track_id, actor.body.poses[0].posed(*actor.pose(actor.s))))
         self._standing = Layer(parts)
-        self._fixed: dict[str, tuple[Hits, Hits]] = {}
+        self._parked = {a.track_id for a in self.actors if a.parked}
+        self._fixed: dict[str, tuple[list[Hits], Hits]] = {}
         self.ground: Texture = paint_ground(self.layout, rng, preset.camera.ground_texel)
         origin = np.array([*rng.uniform(-800, 800, 2), rng.uniform(10, 40)])
         turn = rng.uniform(-np.pi, np.pi)
@@ -123,6 +132,8 @@ class SceneSimulation:
         self._start_us = _EPOCH_US + index * 1_000_000_000 + int(rng.integers(0, 90_000))
 
     def _make_agents(self, rng: np.random.Generator) -> list[Agent]:
+        if self.preset.layout == 'opv2v':
+            return self._make_rings(rng)
         preset = self.preset
         skew = preset.max_skew_ms / 1000
 
@@ -131,13 +142,36 @@ class SceneSimulation:
 
         ego = vehicle_agent('vehicle', 'vehicle-side', self.traffic.ego, 0.0, preset, rng)
         agents = [ego]
-        route = self.layout.routes[self.traffic.ego.route]
-        side_streets = set(range(len(self.layout.arms))) - {route.arm_in, route.arm_out}
-        spots = pole_spots(self.layout, route.arm_in, side_streets, rng)
+        spots = self._pole_spots(rng)
         for k in range(min(preset.roadsides, len(spots))):
             name, side = ('roadside', 'infrastructure-side') if k == 0 else (f'roadside_{k}',) * 2
             agents.append(roadside_agent(name, side, spots[k], draw(), preset, rng))
-        last = self._warmup + preset.frames / preset.rate_hz / STEP_S + 1
+        for k, actor in enumerate(self._companions()[: preset.vehicles]):
+            name = f'vehicle_{k + 1}'
+            agents.append(vehicle_agent(name, name, actor, draw(), preset, rng))
+        return agents
+
+    def _make_rings(self, rng: np.random.Generator) -> list[Agent]:
+        preset = self.preset
+        agents = [vehicle_ring(self.traffic.ego, preset, rng)]
+        fewest = min(preset.ring.fewest_vehicles, preset.vehicles)
+        wanted = int(rng.integers(fewest, preset.vehicles + 1))
+        near = self._companions()[: 3 * preset.vehicles]  # not always the nearest to the middle
+        chosen = [near[i] for i in rng.permutation(len(near))[:wanted]]
+        agents += [vehicle_ring(actor, preset, rng) for actor in chosen]
+        if rng.random() < preset.ring.roadside_share:
+            spots = self._pole_spots(rng)[: preset.roadsides]
+            agents += [roadside_ring(k, spot, preset, rng) for k, spot in enumerate(spots)]
+        return agents
+
+    def _pole_spots(self, rng: np.random.Generator) -> list[tuple[NDArray[np.float64], float]]:
+        route = self.layout.routes[self.traffic.ego.route]
+        side_streets = set(range(len(self.layout.arms))) - {route.arm_in, route.arm_out}
+        return pole_spots(self.layout, route.arm_in, side_streets, rng)
+
+    def _companions(self) -> list[Actor]:
+        """Cars and vans beside the ego that are there all the time, those in the middle first."""
+        last = self._warmup + self.preset.frames / self.preset.rate_hz / STEP_S + 1
         middle = 0.5 * (self._warmup + last)
         candidates = []
         for actor in self.actors:
@@ -146,11 +180,7 @@ class SceneSimulation:
             if actor.state_at(self._warmup - 1) and actor.state_at(last):
                 x, y, _, _ = actor.state_at(middle) or (0.0, 0.0, 0.0, 0.0)
                 candidates.append((float(np.hypot(x, y)), actor.track_id, actor))
-        for k, (_, _, actor) in enumerate(sorted(candidates, key=lambda c: c[:2])):
-            if k < preset.vehicles:
-                name = f'vehicle_{k + 1}'
-                agents.append(vehicle_agent(name, name, actor, draw(), preset, rng))
-        return agents
+        return [actor for *_, actor in sorted(candidates, key=lambda c: c[:2])]
 
     def frames(self, numbers: Iterable[int] | None = None) -> Iterator[list[Capture]]:
         """All agents' captures, frame by frame (default: of all); the ego comes first."""
@@ -182,12 +212,19 @@ class SceneSimulation:
             u for u in self.road_users(step)
             if agent.actor is None or u.track_id != agent.actor.track_id
         ]  # fmt: skip
-        view, echoes = self._standing_hits(agent, geometry, pose)
-        picture = take_picture(
-            geometry, self.ground, self.light, agent.lens, pose @ agent.agent_SE3_camera, rng,
-            noise=self.preset.camera.noise, near_moving=self._may_hit(agent, pose, users),
-            standing=view,
-        )  # fmt: skip
+        ring = self.preset.layout == 'opv2v'
+        moving = [u for u in users if u.track_id not in self._parked]
+        views, echoes = self._standing_hits(agent, geometry, pose)
+        pictures = []
+        for camera, lens, mount, view in zip(
+            agent.cameras, agent.lenses, agent.agent_SE3_cameras, views, strict=True
+        ):
+            picture = take_picture(
+                geometry, self.ground, self.light, lens, pose @ mount, rng,
+                noise=self.preset.camera.noise, near_moving=_may_hit(camera, pose, moving),
+                standing=view, edge_rays=self.preset.ring.edge_rays if ring else 2,
+            )  # fmt: skip
+            pictures.append(picture)
         cloud = scan(
             geometry, agent.pattern, agent.lidar_origin, pose, self.preset.lidar.range, rng, echoes
         )
@@ -196,18 +233,23 @@ class SceneSimulation:
             everybody = self.road_users(step)
             own = next(u for u in everybody if u.track_id == agent.actor.track_id)
         stamp = self._start_us + offset_us
-        return Capture(agent, stamp, body, pose, tuple(users), own, picture, cloud)
+        visible = visible_objects(geometry, agent, pose) if ring else frozenset[int]()
+        return Capture(
+            agent, stamp, body, pose, tuple(users), own, tuple(pictures), cloud, visible
+        )
 
     def _standing_hits(
         self, agent: Agent, geometry: Geometry, pose: SE3
-    ) -> tuple[Hits | None, Hits | None]:
-        """What a roadside unit's camera and LiDAR see of the standing world: always the same."""
+    ) -> tuple[Sequence[Hits | None], Hits | None]:
+        """What a roadside unit's cameras and LiDAR see of the standing world: always the same."""
         if agent.actor is not None:
-            return None, None
+            return [None] * len(agent.cameras), None
         if agent.agent_id not in self._fixed:
-            camera = pose @ agent.agent_SE3_camera
             self._fixed[agent.agent_id] = (
-                standing_view(geometry, agent.lens, camera),
+                [
+                    standing_view(geometry, lens, pose @ mount)
+                    for lens, mount in zip(agent.lenses, agent.agent_SE3_cameras, strict=True)
+                ],
                 standing_echoes(geometry, agent.pattern, agent.lidar_origin, pose),
             )
         return self._fixed[agent.agent_id]
@@ -227,25 +269,24 @@ class SceneSimulation:
             parts.append((actor.track_id, mesh.posed(x, y, yaw)))
         return Geometry(self._standing, Layer(parts))
 
-    def _may_hit(self, agent: Agent, pose: SE3, users: list[RoadUser]) -> NDArray[np.bool_]:
-        """(h * w,) pixels that may show a moving road user: generous rectangles around them."""
-        w, h = agent.camera.width, agent.camera.height
-        mask = np.zeros((h, w), bool)
-        parked = {a.track_id for a in self.actors if a.parked}
-        moving = [u for u in users if u.track_id not in parked]
-        # Mirrors and handlebars stick out of the boxes.
-        boxes = boxes_of(moving, margin=0.35).transformed(pose.inverse())
-        for corners in boxes.corners():
-            pixels, depth = agent.camera.project(corners)
-            if depth.max() < 0.0:
-                continue
-            if depth.min() < 0.2:
-                mask[:] = True
-                break
-            u0, v0 = np.clip(np.floor(pixels.min(0)) - 1, 0, (w, h)).astype(int)
-            u1, v1 = np.clip(np.ceil(pixels.max(0)) + 2, 0, (w, h)).astype(int)
-            mask[v0:v1, u0:u1] = True
-        return mask.ravel()
+
+def _may_hit(camera: CameraModel, pose: SE3, moving: Sequence[RoadUser]) -> NDArray[np.bool_]:
+    """(h * w,) pixels that may show a moving road user: generous rectangles around them."""
+    w, h = camera.width, camera.height
+    mask = np.zeros((h, w), bool)
+    # Mirrors and handlebars stick out of the boxes.
+    boxes = boxes_of(moving, margin=0.35).transformed(pose.inverse())
+    for corners in boxes.corners():
+        pixels, depth = camera.project(corners)
+        if depth.max() < 0.0:
+            continue
+        if depth.min() < 0.2:
+            mask[:] = True
+            break
+        u0, v0 = np.clip(np.floor(pixels.min(0)) - 1, 0, (w, h)).astype(int)
+        u1, v1 = np.clip(np.ceil(pixels.max(0)) + 2, 0, (w, h)).astype(int)
+        mask[v0:v1, u0:u1] = True
+    return mask.ravel()
 
 
 def boxes_of(users: Sequence[RoadUser], margin: float = 0.0) -> Boxes3D:

@@ -31,6 +31,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
             options.preset,
             options.scenes,
             options.seed,
+            layout=options.layout,
             workers=options.workers,
             progress=progress,
             overwrite=options.overwrite,
