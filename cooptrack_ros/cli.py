@@ -127,11 +127,18 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
 
 def _simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = add_command(
-        commands, 'simulate', 'write simulated cooperative scenes in the V2X-Seq layout'
+        commands, 'simulate', 'write simulated cooperative scenes in the V2X-Seq or OPV2V layout'
     )
     parser.add_argument('output', metavar='OUT', type=Path, help='directory to create')
     parser.add_argument(
-        '--preset', default='benchmark', help='benchmark, train, or the path of a YAML file'
+        '--preset',
+        help='benchmark, train, opv2v, opv2v_train, or the path of a YAML file (default: '
+        'benchmark, with --layout opv2v: opv2v)',
+    )
+    parser.add_argument(
+        '--layout',
+        choices=('v2x_seq', 'opv2v'),
+        help='layout of the files; opv2v has rings of cameras and maps (default: of the preset)',
     )
     parser.add_argument('--scenes', type=int, default=1, help='number of scenes')
     seed_option(parser, 'every scene: the same seed gives the same bytes')
@@ -153,6 +160,18 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar='METHOD',
         help='print how much better METHOD is than every other one, with 95 %% intervals over '
         'scenes',
+    )
+    parser.add_argument(
+        '--ablation',
+        action='store_true',
+        help='also cooptrack without MDFE, CAA, GBA, and with a shorter history',
+    )
+    parser.add_argument(
+        '--ablation-weights',
+        type=Path,
+        metavar='DIR',
+        help='variants that were trained so: DIR/NAME/weights.safetensors, made by "cooptrack '
+        'train --without"; of the others a part of the cooperative weights is switched off',
     )
     _perception_options(parser)
     disturbance_options(parser)

@@ -55,6 +55,14 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         '--agent-weights', type=Path, metavar='FILE', help='frozen sender of the cooperative stage'
     )
     parser.add_argument(
+        '--without',
+        nargs='+',
+        default=[],
+        metavar='PART',
+        help='parts that the cooperative stage goes without, for ablations: mdfe, caa, gba, '
+        'history_0 to history_3',
+    )
+    parser.add_argument(
         '--out',
         type=Path,
         required=True,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
 from cooptrack_core.models.backends import Backend, image_network
 from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
+from cooptrack_core.models.cooptrack.variants import without
 from cooptrack_core.models.devices import find_device
 from cooptrack_core.models.inference import Precision, for_inference
 from cooptrack_core.structures import Role
@@ -105,6 +107,7 @@ class ModelSet:
         cooperative: Model of the ego that fuses.
         query_fusion: Of the baseline that fuses queries; None when none was given.
         bev_fusion: Of the baseline that fuses BEV maps; None when none was given.
+        variants: Cooperative models without one part or another, by name.
     """
 
     vehicle: PerceptionModel
@@ -112,6 +115,7 @@ class ModelSet:
     cooperative: PerceptionModel
     query_fusion: PerceptionModel | None = None
     bev_fusion: PerceptionModel | None = None
+    variants: Mapping[str, PerceptionModel] = dataclasses.field(default_factory=dict)
 
     def agent(self, role: Role) -> PerceptionModel:
         """Single-agent model of a role."""
@@ -120,11 +124,14 @@ class ModelSet:
     def as_dict(self) -> dict[str, Any]:
         """What a protocol prints about the models."""
         baselines = {'query_fusion': self.query_fusion, 'bev_fusion': self.bev_fusion}
+        variants = {f'{name}_model': model.as_dict() for name, model in self.variants.items()}
         return {
             'vehicle_model': self.vehicle.as_dict(),
             'roadside_model': self.roadside.as_dict(),
             'cooperative_model': self.cooperative.as_dict(),
-        } | {f'{n}_model': m.as_dict() for n, m in baselines.items() if m is not None}
+            **{f'{n}_model': m.as_dict() for n, m in baselines.items() if m is not None},
+            **variants,
+        }
 
 
 def load_model(
@@ -134,6 +141,7 @@ def load_model(
     backend: Backend = 'torch',
     precision: Precision = 'fp32',
     exported: str | Path | None = None,
+    parts_left_out: Sequence[str] = (),
 ) -> PerceptionModel:
     """Load our own weights file for streaming.
 
@@ -143,6 +151,7 @@ def load_model(
         backend: What runs backbone and neck; on a GPU ``torch`` or ``compile``.
         precision: ``bf16`` is faster on CPUs and GPUs that multiply it natively.
         exported: File of ``cooptrack export`` for that backend; None converts the weights now.
+        parts_left_out: Parts of CoopTrack that do not work; see ``models/cooptrack/variants.py``.
 
     Raises:
         InputError: The file is missing, damaged or of another configuration, the device is not
@@ -150,6 +159,8 @@ def load_model(
     """
     target = find_device(device)
     network = checkpoint.load_weights(path)
+    if parts_left_out:
+        network = without(network, parts_left_out)
     metadata = checkpoint.read_metadata(path)
     ready = for_inference(network, precision)
     if backend != 'torch':

@@ -23,6 +23,7 @@ import numpy as np
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import Boxes3D
+from cooptrack_core.models.cooptrack.variants import VARIANTS
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
 from cooptrack_core.perception.bev_fusion import BevFusion
 from cooptrack_core.perception.cooperative import (
@@ -65,7 +66,8 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     vehicle alone and of the messages merged, then AB3DMOT. ``rule_matching``: CoopTrack with the
     nearest-within-3.5-m rule in place of GBA. ``cooptrack``: all of it. ``query_fusion``: queries
     of others join the ego's before its decoder. ``bev_fusion``: BEV maps of others, fused with the
-    ego's, then AB3DMOT; messages must carry maps.
+    ego's, then AB3DMOT; messages must carry maps. Any other name is one of ``models.variants``
+    (``models/cooptrack/variants.py``).
 
     Raises:
         InputError: A name is unknown, or a method has no weights.
@@ -87,8 +89,10 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
             made[name] = _Cooperative(_given(models.query_fusion, name))
         elif name == 'bev_fusion':
             made[name] = _BevFusion(_given(models.bev_fusion, name))
+        elif name in models.variants:
+            made[name] = _Cooperative(models.variants[name])
         else:
-            known = METHODS + LEARNT_BASELINES
+            known = METHODS + LEARNT_BASELINES + VARIANTS
             raise InputError(
                 f"there is no method '{name}'", field='--methods', remedy=f'known: {known}'
             )

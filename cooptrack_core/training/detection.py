@@ -90,6 +90,7 @@ class DetectionStage:
         device: torch.device,
         precision: str,
         channels_last: bool,
+        streams: bool = False,
     ) -> None:
         """Collect the frames.
 
@@ -103,11 +104,13 @@ class DetectionStage:
             device: Where to train.
             precision: ``auto``, ``on`` or ``off``.
             channels_last: Memory layout of images.
+            streams: The model has been through the tracking stage: what it learnt there is kept
+                by the next one.
         """
         self.model, self.data, self.validation, self.recipe = model, data, validation, recipe
         self.seed, self.device, self.precision = seed, device, precision
         self.channels_last = channels_last
-        self.heads = heads
+        self.heads, self.streams = heads, streams
         self.modules = nn.ModuleDict({'model': model, 'heads': self.heads})
         self.modules.train()
         self.frames = data.single_frames(recipe.agents, recipe.frames_per_scene)
@@ -156,7 +159,9 @@ class DetectionStage:
         """Write the agent model."""
         path = directory / 'weights.safetensors'
         save_heads(self.heads, directory / HEADS_NAME)
-        save_weights(self.model, path, metadata={'stage': 'detection'})
+        save_weights(
+            self.model, path, metadata={'stage': 'detection', 'streams': str(self.streams)}
+        )
         return path
 
     def _score(self, clips: list[ClipIndex], role: str) -> dict[str, float]:

@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from cooptrack_core.models.cooptrack.config import ImageConfig
 from cooptrack_core.models.cooptrack.interface import FrameInputs
+from cooptrack_core.models.cooptrack.preprocess import image_tensor, projection_tensor
 from cooptrack_core.training.augment import (
     colour_jitter,
     grid_mask,
@@ -44,17 +43,6 @@ class Prepared:
 
     inputs: FrameInputs
     truth: GroundTruth
-
-
-def image_tensor(image: NDArray[np.uint8], config: ImageConfig) -> Tensor:
-    """(3, H, W) float32: rows padded with zeros or cropped at the bottom, then normalised."""
-    rows = min(image.shape[0], config.height)
-    order = image[:rows, :, ::-1] if config.bgr else image[:rows]
-    pixels = torch.from_numpy(np.ascontiguousarray(order)).permute(2, 0, 1).float()
-    mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
-    result = torch.zeros(3, config.height, config.width)
-    result[:, :rows] = (pixels - mean) / std
-    return result
 
 
 def prepare(
@@ -89,7 +77,7 @@ def prepare(
     return Prepared(
         FrameInputs(
             images=pixels[None],
-            agent_to_image=torch.from_numpy(projection.astype(np.float32))[None],
+            agent_to_image=projection_tensor(projection, config)[None],
             stamp_ns=frame.stamp_ns,
             scene_id=frame.scene_id,
             world_T_agent=world_T_agent,

@@ -278,6 +278,8 @@ class TrainingOptions:
         initial: Weights to start from (the previous stage's ``weights.safetensors``).
         backbone: Weights of the image backbone with torchvision's names, to start from.
         remote: Cooperative stage: weights of the agent model that sends; default ``initial``.
+        without: Cooperative stage: parts of CoopTrack to train without
+            (``models/cooptrack/variants.py``).
         seed: Fixes data order, augmentation and initial weights.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         resume: Continue the run found in ``out``.
@@ -296,6 +298,7 @@ class TrainingOptions:
     initial: Path | None = None
     backbone: Path | None = None
     remote: Path | None = None
+    without: tuple[str, ...] = ()
     seed: int = 0
     device: str = 'cpu'
     resume: bool = False

@@ -32,6 +32,7 @@ from cooptrack_core.models.bev_encoder.lift import LiftEncoder
 from cooptrack_core.models.checkpoint import load_weights, read_metadata
 from cooptrack_core.models.cooptrack.config import ModelConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.cooptrack.variants import leave_out
 from cooptrack_core.models.devices import find_device
 from cooptrack_core.resources import config_path
 from cooptrack_core.training import loop
@@ -158,6 +159,8 @@ def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
         config = replace(config, cooperation=None)
     elif config.cooperation is None:
         raise InputError('this model has no cooperation part', path=options.config, field='model')
+    if options.without:
+        config = leave_out(config, options.without)
     if options.stage is not Stage.LATENCY:
         config = replace(config, latency=None)
     elif config.latency is None or config.reasoning is None:
@@ -176,11 +179,17 @@ def _model(options: TrainingOptions, recipe: Recipe) -> CoopTrack:
                 remedy='give the weights of the tracking stage with --init',
             )
         return model
-    _start_from(model, load_weights(options.initial), options.initial)
-    fresh = read_metadata(options.initial).get('stage') == Stage.DETECTION.value
-    if fresh and options.stage is not Stage.LATENCY:  # which trains nothing but the flow
+    resize = options.stage is Stage.DETECTION
+    _start_from(model, load_weights(options.initial), options.initial, resize=resize)
+    if options.stage in (Stage.TRACKING, Stage.COOPERATIVE) and not _streams(options.initial):
         start_streaming(model)
     return model
+
+
+def _streams(path: Path) -> bool:
+    """Whether weights have been through the tracking stage."""
+    metadata = read_metadata(path)
+    return metadata.get('stage') != Stage.DETECTION.value or metadata.get('streams') == 'True'
 
 
 def start_streaming(model: CoopTrack) -> None:
@@ -200,16 +209,19 @@ def start_streaming(model: CoopTrack) -> None:
         nn.init.zeros_(model.bev_encoder.memory.weight[:, model.config.embed_dims :].detach())
 
 
-def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path) -> None:
+def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path, *, resize: bool = False) -> None:
     """Copy the weights of an earlier stage; only cooperation may be missing in it.
 
-    Weights of a smaller BEV map with fewer queries are grown (``grow.py``).
+    Weights of a smaller BEV map with fewer queries are grown (``grow.py``). With ``resize`` the
+    input size may differ too: all image parts are convolutions, and they train.
 
     Raises:
         InputError: The weights belong to another configuration.
     """
     wanted, found = model.config, earlier.config
     state = earlier.state_dict()
+    if resize:
+        found = replace(found, image=wanted.image)
     if found != wanted and can_grow(found, wanted):
         state = grow(state, found, wanted)
         found = replace(found, bev=wanted.bev, decoder=wanted.decoder)
@@ -267,7 +279,8 @@ def _stage(
     if options.initial is not None and options.stage is not Stage.COOPERATIVE:
         load_heads(heads, options.initial.with_name(HEADS_NAME))
     if options.stage is Stage.DETECTION:
-        return DetectionStage(model, heads, data, held_out, plan, **shared)  # type: ignore[arg-type]
+        streams = options.initial is not None and _streams(options.initial)
+        return DetectionStage(model, heads, data, held_out, plan, streams=streams, **shared)  # type: ignore[arg-type]
     if options.stage is Stage.TRACKING:
         from cooptrack_core.training.tracking import TrackingStage
 

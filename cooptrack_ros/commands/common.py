@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from cooptrack_core import resources
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.backends import ENDINGS
+from cooptrack_core.models.cooptrack.variants import VARIANTS, parts_of
 from cooptrack_core.perception import ModelSet, PerceptionModel, StreamOptions, load_model
 from cooptrack_core.perception.disturbance import Disturbance
 from cooptrack_ros.console import Terminal
@@ -54,7 +55,7 @@ def load_models(options: argparse.Namespace) -> ModelSet:
             remedy='say --backend openvino or --backend onnxruntime',
         )
 
-    def load(path: str | Path) -> PerceptionModel:
+    def load(path: str | Path, parts_left_out: Sequence[str] = ()) -> PerceptionModel:
         exported = None
         if options.exported is not None:
             exported = options.exported / Path(path).with_suffix(ENDINGS[options.backend]).name
@@ -64,6 +65,7 @@ def load_models(options: argparse.Namespace) -> ModelSet:
             backend=options.backend,
             precision=options.precision,
             exported=exported,
+            parts_left_out=parts_left_out,
         )
 
     vehicle = roadside = load(agent)
@@ -73,7 +75,33 @@ def load_models(options: argparse.Namespace) -> ModelSet:
         _baseline(load, getattr(options, f'{fusion}_weights', None), fusion)
         for fusion in ('query_fusion', 'bev_fusion')
     )
-    return ModelSet(vehicle, roadside, load(cooperative), queries, maps)
+    variants: dict[str, PerceptionModel] = {}
+    if getattr(options, 'ablation', False):
+        variants = {
+            name: load(*_variant(options.ablation_weights, name, cooperative)) for name in VARIANTS
+        }
+    return ModelSet(vehicle, roadside, load(cooperative), queries, maps, variants)
+
+
+def _variant(
+    directory: Path | None, name: str, whole: str | Path
+) -> tuple[str | Path, tuple[str, ...]]:
+    """Weights of a variant, and what to leave out of them.
+
+    Raises:
+        InputError: The directory of trained variants does not exist.
+    """
+    if directory is None:
+        return whole, parts_of(name)
+    if not directory.is_dir():
+        raise InputError(
+            'there is no such directory',
+            path=directory,
+            field='--ablation-weights',
+            remedy='give the directory that holds runs of "cooptrack train --without"',
+        )
+    own = directory / name / 'weights.safetensors'
+    return (own, ()) if own.exists() else (whole, parts_of(name))
 
 
 def _baseline(

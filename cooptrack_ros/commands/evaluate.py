@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from cooptrack_core.models.cooptrack.variants import VARIANTS
 from cooptrack_core.perception.scoreboard import EvaluationOptions, evaluate_dataset
 from cooptrack_ros.commands.common import (
     disturbed_stream_options,
@@ -32,8 +33,9 @@ from cooptrack_ros.console import Terminal, emit_json, number
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Evaluate the methods on a dataset and print the table."""
     dataset = open_for_evaluation(options, terminal)
+    names = method_names(options.methods) + (VARIANTS if options.ablation else ())
     evaluation = EvaluationOptions(
-        method_names(options.methods),
+        names,
         disturbed_stream_options(options),
         options.scenes,
         options.rate,

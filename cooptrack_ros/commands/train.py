@@ -51,6 +51,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
                 initial=options.init,
                 backbone=options.backbone,
                 remote=options.agent_weights,
+                without=tuple(options.without),
                 seed=options.seed,
                 device=options.device,
                 resume=options.resume,

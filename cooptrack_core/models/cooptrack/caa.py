@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.models.cooptrack import box_code
-from cooptrack_core.models.cooptrack.config import CooperationConfig, PlacementConfig
+from cooptrack_core.models.cooptrack.config import CooperationConfig, PartsConfig, PlacementConfig
 from cooptrack_core.models.cooptrack.interface import RemoteAlignment, RemoteInstances
 from cooptrack_core.models.cooptrack.latency import carried_on
 from cooptrack_core.models.cooptrack.placement import remote_covariance
@@ -118,8 +118,10 @@ class CrossAgentAlignment(nn.Module):
         config: CooperationConfig,
         range_: PerceptionRange,
         quirks: OfficialQuirks,
+        parts: PartsConfig,
     ) -> None:
         super().__init__()
+        self.parts = parts
         self.block, self.range = config.block, range_
         self.placement = config.placement or PlacementConfig()
         self.footprint = None if quirks.keep_ego_in_remotes else config.ego_footprint
@@ -136,8 +138,11 @@ class CrossAgentAlignment(nn.Module):
         moved = moved_instances(remote, like, self.range, self.footprint)
         believed = remote.ego_T_remote if remote.caa_T_remote is None else remote.caa_T_remote
         rotation, translation = self.latent_pose(torch.tensor(believed).to(like))
-        streams = {'feats': moved.feats, 'embeds': moved.embeds, 'motion': moved.motion}
-        aligned = {name: self._move(name, x, rotation, translation) for name, x in streams.items()}
+        aligned = {'feats': moved.feats, 'embeds': moved.embeds, 'motion': moved.motion}
+        if self.parts.caa:
+            aligned = {n: self._move(n, x, rotation, translation) for n, x in aligned.items()}
+        if not self.parts.mdfe:
+            aligned['motion'] = torch.zeros_like(aligned['motion'])
         none = torch.zeros(0, dtype=torch.int64, device=like.device)
         return RemoteAlignment(
             agent_id=remote.agent_id,

@@ -27,10 +27,12 @@ from cooptrack_core.structures import CLASS_NAMES
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Network input: the image is resized to ``width``, then padded or cropped at the bottom.
+    """Network input: the image resized to ``width``, cut at the top, padded or cut below.
 
     Attributes:
         height, width: Pixels.
+        skip_rows: Rows of the resized image left out at the top: above the horizon of a driving
+            vehicle or a roadside unit there is nothing to find.
         mean, std: Of red, green and blue, or of blue, green and red with ``bgr``.
         bgr: Channels in the order that weights of Caffe want.
     """
@@ -40,9 +42,12 @@ class ImageConfig:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     bgr: bool = False
+    skip_rows: int = 0
 
     def __post_init__(self) -> None:
         """Strides of the backbones need multiples of 32."""
+        if self.skip_rows < 0:
+            raise ValueError(f'skip_rows is {self.skip_rows}; it cannot be negative')
         if self.height % 32 or self.width % 32 or min(self.height, self.width) <= 0:
             raise ValueError(f'input size {self.width}x{self.height} is no multiple of 32')
 
@@ -218,6 +223,27 @@ class CooperationConfig:
 
 
 @dataclass(frozen=True)
+class PartsConfig:
+    """Parts that an ablation leaves out; GBA is left out by ``cooperation.matching: rule``.
+
+    Attributes:
+        mdfe: False: all motion features are zero, own ones and those of messages.
+        caa: False: features of messages stay as the sender made them; places still move.
+        history: Slots of a query's history that reasoning looks at, this frame included; 0: no
+            look back at all. None: all it has.
+    """
+
+    mdfe: bool = True
+    caa: bool = True
+    history: int | None = None
+
+    def __post_init__(self) -> None:
+        """A history has no negative length."""
+        if self.history is not None and self.history < 0:
+            raise ValueError(f'a history of {self.history} slots is impossible')
+
+
+@dataclass(frozen=True)
 class TrackingConfig:
     """Life cycle of the queries.
 
@@ -267,6 +293,7 @@ class ModelConfig:
     # Numbers K of the code for compact messages that the weights hold (v2x/feature_code.py).
     code_numbers: int | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    parts: PartsConfig = field(default_factory=PartsConfig)
     embed_dims: int = 256
     classes: tuple[str, ...] = CLASS_NAMES
     dropout: float = 0.1

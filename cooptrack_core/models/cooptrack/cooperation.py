@@ -57,7 +57,9 @@ class Cooperation(nn.Module):
         assert config.cooperation is not None  # noqa: S101 - for the type checker
         dims, self.config, self.quirks = config.embed_dims, config.cooperation, config.quirks
         self.range = config.range
-        self.align = CrossAgentAlignment(dims, config.cooperation, config.range, config.quirks)
+        self.align = CrossAgentAlignment(
+            dims, config.cooperation, config.range, config.quirks, config.parts
+        )
         self.associate = gba.GraphAssociation(dims, config.quirks.unscaled_affinity)
         self.aggregate = Aggregation(dims)
         for name, parameter in self.associate.named_parameters():

@@ -109,7 +109,9 @@ class CoopTrack(nn.Module):
         self.cooperation: Cooperation | None = None
         if config.motion is not None and config.reasoning is not None:
             self.mdfe = MotionFeatures(dims, config.motion.width)
-            self.reasoning = SpatialTemporalReasoning(dims, config.reasoning, config.dropout)
+            self.reasoning = SpatialTemporalReasoning(
+                dims, config.reasoning, config.dropout, config.parts.history
+            )
             self.refine = RefineHeads(
                 dims, len(config.classes), config.range, config.decoder.centre_step
             )
@@ -285,7 +287,7 @@ class CoopTrack(nn.Module):
         embeds, mdfe = queries.embeds, None
         reasoned: QuerySet | None = None
         if self.mdfe is not None and self.reasoning is not None:
-            mdfe = self.mdfe(queries.boxes)
+            mdfe = self.mdfe(queries.boxes) * float(self.config.parts.mdfe)
             reasoned = queries = self.reasoning(queries.replace(motion=mdfe))
         if self.cooperation is not None:
             before = queries.refs

@@ -19,6 +19,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cooptrack_core.models.cooptrack.config import ImageConfig, ModelConfig
@@ -26,10 +27,28 @@ from cooptrack_core.models.cooptrack.interface import FrameInputs
 from cooptrack_core.structures import AgentFrame, CameraImage
 
 
+def image_tensor(image: NDArray[np.uint8] | NDArray[np.float32], config: ImageConfig) -> Tensor:
+    """(3, H, W) float32 of an image of the network's width: rows cut or padded, normalised."""
+    kept = image[config.skip_rows : config.skip_rows + config.height]
+    order = kept[..., ::-1] if config.bgr else kept
+    pixels = torch.from_numpy(np.ascontiguousarray(order)).permute(2, 0, 1).float()
+    mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
+    result = torch.zeros(3, config.height, config.width)
+    result[:, : kept.shape[0]] = (pixels - mean) / std
+    return result
+
+
+def projection_tensor(agent_to_image: NDArray[np.float64], config: ImageConfig) -> Tensor:
+    """(4, 4) float32: the projection into the rows that ``image_tensor`` keeps."""
+    matrix = agent_to_image.copy()
+    matrix[1] -= config.skip_rows * matrix[2]
+    return torch.from_numpy(matrix.astype(np.float32))
+
+
 def prepare_image(
     image: CameraImage, config: ImageConfig, from_corner: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Resize to the network's width, pad with zeros or crop at the bottom, normalise.
+    """Resize to the network's width, cut or pad to its rows, normalise.
 
     Args:
         image: Image with calibration.
@@ -50,13 +69,7 @@ def prepare_image(
     else:
         pixels = cv2.resize(image.image, size, interpolation=cv2.INTER_AREA)
         matrix = camera.resized(*size).agent_to_image
-    rows = min(height, config.height)
-    order = pixels[:rows, :, ::-1] if config.bgr else pixels[:rows]
-    tensor = torch.from_numpy(np.ascontiguousarray(order)).permute(2, 0, 1).float()
-    mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
-    padded = torch.zeros(3, config.height, config.width)
-    padded[:, :rows] = (tensor - mean) / std
-    return padded, torch.from_numpy(matrix.astype(np.float32))
+    return image_tensor(pixels, config), projection_tensor(matrix, config)
 
 
 def prepare_frame(

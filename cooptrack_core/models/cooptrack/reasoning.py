@@ -83,8 +83,19 @@ class SpatialTemporalReasoning(nn.Module):
 
     time_code: Tensor
 
-    def __init__(self, dims: int, config: ReasoningConfig, dropout: float) -> None:
+    def __init__(
+        self, dims: int, config: ReasoningConfig, dropout: float, looks_back: int | None = None
+    ) -> None:
+        """Build the transformers.
+
+        Args:
+            dims: Embedding size.
+            config: Sizes.
+            dropout: Of the transformers.
+            looks_back: See ``PartsConfig.history``.
+        """
         super().__init__()
+        self.looks_back = looks_back
         self.temporal = ReasoningTransformer(dims, config, dropout)
         self.spatial = ReasoningTransformer(dims, config, dropout)
         self.motion = ReasoningTransformer(dims, config, dropout)
@@ -103,6 +114,11 @@ class SpatialTemporalReasoning(nn.Module):
     ) -> Tensor:
         """Objects x (n, D) look at their own histories (n, L, D), newest last."""
         out: Tensor
+        if self.looks_back == 0:
+            return x
+        if self.looks_back is not None:
+            padding = padding.clone()
+            padding[:, : -self.looks_back] = True
         lone = padding[:, :-1].all(-1)
         if self.training or not lone.any():
             out = transformer(x[:, None], times[-1:], history, times, padding)

@@ -39,10 +39,10 @@ from cooptrack_core.models.backbones.resnet import (
 )
 from cooptrack_core.models.cooptrack.config import BackboneConfig, ImageConfig, ModelConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.cooptrack.preprocess import image_tensor
 from cooptrack_core.models.image_parts import make_backbone
 from cooptrack_core.models.neck import PyramidNeck
 from cooptrack_core.resources import config_path
-from cooptrack_core.training.inputs import image_tensor
 
 
 def taps_by_hand(conv: DeformableConv, x: torch.Tensor) -> torch.Tensor:

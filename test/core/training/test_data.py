@@ -85,6 +85,35 @@ def test_training_sees_what_inference_sees(data: TrainingData, scenes: Path):
     torch.testing.assert_close(inputs.agent_to_image[0], matrix)
 
 
+def test_skipped_rows_move_the_projection_with_the_image(data: TrainingData, scenes: Path):
+    scene = V2XSeqDataset(scenes).scenes[0]
+    camera = scene.frame('vehicle', scene.pairs[0].ego_frame_id).images[0]
+    whole, matrix = prepare_image(camera, IMAGE)
+    cut = ImageConfig(height=32, width=128, skip_rows=24)
+    rows, moved = prepare_image(camera, cut)
+    assert torch.equal(rows, whole[:, 24:56])
+    u, v, depth = (matrix @ torch.tensor([20.0, 2.0, -1.0, 1.0]))[:3]
+    uu, vv, same = (moved @ torch.tensor([20.0, 2.0, -1.0, 1.0]))[:3]
+    assert same == depth
+    assert uu / same == u / depth
+    assert (vv / same).item() == pytest.approx((v / depth).item() - 24, abs=1e-4)
+    for mirrored in (False, True):  # rows do not know left from right
+        inputs = prepare(data.frame(0, 'vehicle', scene.pairs[0].ego_frame_id), cut,
+                         mirrored=mirrored).inputs  # fmt: skip
+        expected = rows.flip(-1) if mirrored else rows
+        assert torch.equal(inputs.images[0], expected)
+
+
+def test_rows_below_the_image_are_empty(scenes: Path):
+    scene = V2XSeqDataset(scenes).scenes[0]
+    camera = scene.frame('vehicle', scene.pairs[0].ego_frame_id).images[0]
+    tall, _ = prepare_image(camera, ImageConfig(height=96, width=128, skip_rows=40))
+    assert not tall[:, 32:].any()
+    assert tall[:, :32].any()
+    with pytest.raises(ValueError, match='skip_rows'):
+        ImageConfig(height=96, width=128, skip_rows=-1)
+
+
 def test_a_mirrored_clip_keeps_its_ego_motion_mirrored(data: TrainingData):
     clip = data.clips('vehicle', 2)[0]
     frames = [data.frame(clip.scene, 'vehicle', f) for f in clip.frames]
