@@ -22,8 +22,11 @@ import numpy as np
 import pytest
 
 from cooptrack_core.errors import InputError, MessageError
-from cooptrack_core.geometry import SE3, Boxes3D, CameraModel, PerceptionRange
+from cooptrack_core.geometry import SE3, Boxes3D, CameraModel, MapGrid, PerceptionRange
 from cooptrack_core.structures import (
+    MAP_CLASSES,
+    BevFeature,
+    BevMap,
     CameraImage,
     InstanceMessage,
     ObjectLabels,
@@ -202,3 +205,19 @@ def test_a_message_error_carries_its_reason_for_the_counters():
     error = MessageError('too_old', '900 ms')
     assert error.reason == 'too_old'
     assert str(error) == 'too_old: 900 ms'
+
+
+def test_map_features_and_maps_must_fit_their_grid():
+    grid = MapGrid(4, 6, 1.0)
+    head = ('v', Role.VEHICLE, 'm', 1, 2, 3, SE3.identity(), np.zeros((6, 6)), grid)
+    assert BevFeature(*head, np.zeros((3, 4, 6), np.float32)).features.shape == (3, 4, 6)
+    for shape in ((3, 6, 4), (4, 6), (1, 3, 4, 6)):
+        with pytest.raises(ValueError, match='do not fit'):
+            BevFeature(*head, np.zeros(shape, np.float32))
+    where = ('s', 'f', 3, grid, SE3.identity())
+    whole, source = np.zeros((2, 4, 6), np.float32), np.zeros((4, 6), np.int64)
+    assert BevMap(*where, whole, MAP_CLASSES[:2], source).remote_agents == ()
+    with pytest.raises(ValueError, match='do not fit'):
+        BevMap(*where, whole, MAP_CLASSES, source)
+    with pytest.raises(ValueError, match='do not fit'):
+        BevMap(*where, whole, MAP_CLASSES[:2], source.T)
