@@ -73,7 +73,7 @@ def read_records(path: Path, what: str) -> list[Record]:
         raise InputError(
             f'{what} should be a list, found {type(content).__name__}',
             path=path,
-            remedy='use a file of the V2X-Seq layout',
+            remedy="use a file of the dataset's own layout",
         )
     return [Record.of(row, path, f'[{i}]') for i, row in enumerate(content)]
 
@@ -105,7 +105,7 @@ class Record:
                 f'expected an object {{...}}, found {type(value).__name__}',
                 path=path,
                 field=place or None,
-                remedy='use a file of the V2X-Seq layout',
+                remedy="use a file of the dataset's own layout",
             )
         return Record(value, path, place)
 

@@ -35,9 +35,7 @@ def road_map(layout: Layout) -> RoadMap:
     """
     areas = [_strip(arm, 0.0, _END, arm.half_in, -arm.half_out) for arm in layout.arms]
     corners = [
-        arm.offset(arm.mouth, side)
-        for arm in layout.arms
-        for side in (arm.half_in, -arm.half_out)
+        arm.offset(arm.mouth, side) for arm in layout.arms for side in (arm.half_in, -arm.half_out)
     ]
     hull = cv2.convexHull(np.array(corners, np.float32))[:, 0]
     areas.append(np.asarray(hull, np.float64))
