@@ -120,6 +120,12 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         'both; choose them on validation scenes',
     )
     parser.add_argument(
+        '--unseen-bias',
+        type=float,
+        metavar='LOGITS',
+        help='added to the class logits of tracks outside the images that no message holds',
+    )
+    parser.add_argument(
         '--sender-word',
         type=float,
         metavar='SHARE',

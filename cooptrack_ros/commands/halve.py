@@ -38,7 +38,7 @@ def _set_cooperation(model: CoopTrack, **changes: Any) -> None:
     if model.config.cooperation is None:
         raise InputError(
             'the second model has no cooperation part',
-            field='--score-bias, --remote-weight, --sender-word, --vehicle-spread',
+            field='--score-bias, --unseen-bias, --remote-weight, --sender-word, --vehicle-spread',
             remedy='give cooperative weights second, or leave these options out',
         )
     cooperation = dataclasses.replace(model.config.cooperation, **changes)
@@ -64,6 +64,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         _set_tracking(cooperative, velocity_gain=options.velocity_gain)
     if options.score_bias:
         _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
+    if options.unseen_bias is not None:
+        _set_cooperation(cooperative, unseen_bias=options.unseen_bias)
     if options.remote_weight is not None:
         _set_cooperation(cooperative, remote_weight=options.remote_weight)
     if options.sender_word is not None:

@@ -34,7 +34,7 @@ def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
     arguments = ['halve', *map(str, pair), '-o', str(out), '--quiet', '--agent-threshold', '0.15',
                  '--velocity-gain', '0.25', '--remote-weight', '0.75', '--sender-word', '0.5',
                  '--vehicle-spread', '1', '0.1', '0.5', '0.05']  # fmt: skip
-    assert cli.main([*arguments, '--score-bias', '-1', '0.5', '0']) == 0
+    assert cli.main([*arguments, '--score-bias', '-1', '0.5', '0', '--unseen-bias', '-2']) == 0
     agent, cooperative = (out / name for name in FILES)
     assert read_metadata(cooperative)['sender_model_id'] == read_metadata(agent)['model_id']
     assert load_weights(agent).config.tracking.score_threshold == 0.15
@@ -43,6 +43,7 @@ def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
     assert found.config.tracking.velocity_gain == 0.25
     assert found.config.cooperation is not None
     assert found.config.cooperation.score_bias == (-1.0, 0.5, 0.0)
+    assert found.config.cooperation.unseen_bias == -2.0
     assert found.config.cooperation.remote_weight == 0.75
     assert found.config.cooperation.sender_word == 0.5
     assert found.config.cooperation.placement is not None

@@ -206,6 +206,8 @@ class CooperationConfig:
         score_bias: Added to the refined class logits of what at this frame rests on the ego
             alone, on a remote agent alone, and on both: thresholds are the same for all, but the
             three are not equally sure of themselves. Not part of the official code.
+        unseen_bias: Added to the class logits of tracks outside the ego's images that no message
+            of this frame holds: nobody sees them. Not while no message is there at all.
     """
 
     fusion: Literal['instances', 'queries', 'bev'] = 'instances'
@@ -220,6 +222,7 @@ class CooperationConfig:
     placement: PlacementConfig | None = None
     sender_word: float = 0.0
     score_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    unseen_bias: float = 0.0
 
 
 @dataclass(frozen=True)

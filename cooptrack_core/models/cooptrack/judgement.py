@@ -24,8 +24,48 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cooptrack_core.models.cooptrack.config import CooperationConfig
+from cooptrack_core.models.bev_encoder.projection import project
+from cooptrack_core.models.cooptrack import box_code
+from cooptrack_core.models.cooptrack.config import CooperationConfig, ModelConfig
 from cooptrack_core.models.cooptrack.interface import QuerySet, RemoteInstances, source_of
+
+
+def judged(
+    queries: QuerySet,
+    fused: QuerySet,
+    rows: Tensor,
+    remotes: Sequence[RemoteInstances],
+    agent_to_image: Tensor,
+    config: ModelConfig,
+    training: bool,
+) -> QuerySet:
+    """All that this file does to the scores of a frame.
+
+    Args:
+        queries: (n) refined.
+        fused: The same before refinement.
+        rows: (n,) decoder row of each, -1 for none.
+        remotes: Messages of the frame.
+        agent_to_image: (K, 4, 4) of the ego's images.
+        config: Of the model; one without cooperation is left alone.
+        training: The senders' word does not count while the refine heads learn to judge.
+    """
+    cooperation = config.cooperation
+    if cooperation is None:
+        return queries
+    queries = agreed(queries, fused, remotes, 0.0 if training else cooperation.sender_word)
+    queries = comparable(queries, rows, cooperation)
+    if not cooperation.unseen_bias or not remotes:
+        return queries
+    return doubted(queries, in_view(queries, agent_to_image, config), cooperation.unseen_bias)
+
+
+def in_view(queries: QuerySet, agent_to_image: Tensor, config: ModelConfig) -> Tensor:
+    """Which of n queries are inside any of K images (K, 4, 4), (n,) bool."""
+    points = box_code.denormalise(queries.refs.detach(), config.range)[:, None]
+    size = (config.image.height, config.image.width)
+    inside = project(points, agent_to_image[None], size, config.quirks.pixels_from_corner)[1]
+    return inside[0, :, :, 0].any(0)
 
 
 def agreed(
@@ -58,6 +98,18 @@ def comparable(queries: QuerySet, rows: Tensor, config: CooperationConfig) -> Qu
         return queries
     bias = queries.logits.new_tensor((0.0, *config.score_bias))
     return _scored(queries, queries.logits + bias[source_of(queries, rows)][:, None])
+
+
+def doubted(queries: QuerySet, in_view: Tensor, bias: float) -> QuerySet:
+    """Scores of what nobody sees at this frame.
+
+    Args:
+        queries: (n) after fusion with the messages of this frame.
+        in_view: (n,) bool, inside an image of the ego.
+        bias: ``CooperationConfig.unseen_bias``.
+    """
+    unseen = ~in_view & (queries.remote_bits == 0)
+    return _scored(queries, queries.logits + bias * unseen[:, None])
 
 
 def _scored(queries: QuerySet, logits: Tensor) -> QuerySet:

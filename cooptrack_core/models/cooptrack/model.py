@@ -49,7 +49,7 @@ from cooptrack_core.models.cooptrack.interface import (
     RemoteInstances,
     TrackMemory,
 )
-from cooptrack_core.models.cooptrack.judgement import agreed, comparable
+from cooptrack_core.models.cooptrack.judgement import judged
 from cooptrack_core.models.cooptrack.latency import FeatureFlow
 from cooptrack_core.models.cooptrack.mdfe import MotionFeatures
 from cooptrack_core.models.cooptrack.queries import (
@@ -296,10 +296,9 @@ class CoopTrack(nn.Module):
         fused = queries
         if self.refine is not None:
             queries = self.refine(queries)
-            if self.config.cooperation is not None:
-                share = 0.0 if self.training else self.config.cooperation.sender_word
-                queries = agreed(queries, fused, remotes, share)
-                queries = comparable(queries, rows, self.config.cooperation)
+            queries = judged(
+                queries, fused, rows, remotes, projection[0], self.config, self.training
+            )
         if memory is not None and not self.training:
             seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
             gain = self.config.tracking.velocity_gain

@@ -224,6 +224,26 @@ def test_scores_are_shifted_by_where_an_object_comes_from() -> None:
     assert torch.equal(plain.queries.boxes, shifted.queries.boxes)
 
 
+def test_only_what_nobody_sees_is_doubted() -> None:
+    remotes = [remote(4)]
+    plain, doubted = run(remotes), run(remotes, unseen_bias=-2.0)
+    points = box_code.denormalise(plain.queries.refs, remotes[0].range)
+    ahead = points[:, 0] > 0.1
+    u, v = (48 - 100 * points[:, 1] / points[:, 0], 32 - 100 * points[:, 2] / points[:, 0])
+    shown = ahead & (u > -0.5) & (u < 95.5) & (v > -0.5) & (v < 63.5)
+    unseen = ~shown & (plain.queries.remote_bits == 0)
+    assert unseen.any()
+    assert shown.any()
+    assert (plain.queries.remote_bits > 0).any()
+    expected = plain.queries.logits - 2.0 * unseen[:, None]
+    torch.testing.assert_close(doubted.queries.logits, expected)
+
+
+def test_nothing_is_doubted_while_no_message_is_there() -> None:
+    plain, doubted = run([]), run([], unseen_bias=-2.0)
+    torch.testing.assert_close(doubted.queries.logits, plain.queries.logits)
+
+
 @pytest.mark.parametrize('share', [0.0, 0.5, 1.0])
 def test_the_senders_word_enters_the_scores_of_what_rests_on_it(share: float) -> None:
     said = torch.full((4, 3), -4.0)
