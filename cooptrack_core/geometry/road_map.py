@@ -44,9 +44,9 @@ class RoadMap:
     """The roads of a place, in one frame, as seen from above.
 
     Attributes:
-        areas: Polygons (k, 2) whose union vehicles may drive on, metres.
-        boundaries: Polylines (k, 2), lane boundaries outside of junctions.
-        crosswalks: Polygons (k, 2), outlines of crosswalks.
+        areas: Polygons (k, 3) whose union vehicles may drive on, metres.
+        boundaries: Polylines (k, 3), lane boundaries outside of junctions.
+        crosswalks: Polygons (k, 3), outlines of crosswalks.
     """
 
     areas: tuple[Array, ...]
@@ -54,17 +54,16 @@ class RoadMap:
     crosswalks: tuple[Array, ...]
 
     def transformed(self, dst_SE3_src: SE3) -> RoadMap:
-        """Express the map in another frame; the roads are taken to lie at z = 0 of this one."""
-        rotation, shift = dst_SE3_src.rotation[:2, :2], dst_SE3_src.translation[:2]
+        """Express the map in another frame."""
 
         def moved(shapes: Iterable[Array]) -> tuple[Array, ...]:
-            return tuple(np.asarray(points @ rotation.T + shift) for points in shapes)
+            return tuple(dst_SE3_src.transform_points(points) for points in shapes)
 
         return RoadMap(moved(self.areas), moved(self.boundaries), moved(self.crosswalks))
 
 
 def fill_polygons(grid: MapGrid, polygons: Iterable[Array]) -> Grey:
-    """Grey levels (rows, columns) of polygons (k, 2), metres in the frame of the grid."""
+    """Grey levels (rows, columns) of polygons (k, >= 2), metres in the frame of the grid."""
     image = np.zeros((grid.rows, grid.columns), np.uint8)
     for points in polygons:
         cv2.fillPoly(image, [_fixed(grid, points)], (255.0,), cv2.LINE_AA, _SHIFT)
@@ -74,7 +73,7 @@ def fill_polygons(grid: MapGrid, polygons: Iterable[Array]) -> Grey:
 def draw_lines(
     grid: MapGrid, lines: Iterable[Array], *, closed: bool = False, image: Grey | None = None
 ) -> Grey:
-    """Grey levels (rows, columns) of polylines (k, 2); drawn into ``image`` where one is given."""
+    """Grey levels (rows, columns) of polylines (k, >= 2), drawn into ``image`` if given."""
     image = np.zeros((grid.rows, grid.columns), np.uint8) if image is None else image
     for points in lines:
         cv2.polylines(
@@ -100,4 +99,4 @@ def draw_roads(grid: MapGrid, roads: RoadMap) -> tuple[Grey, Grey]:
 def _fixed(grid: MapGrid, points: Array | Sequence[Sequence[float]]) -> NDArray[np.int32]:
     """(k, 1, 2) column, row in units of 1/512 cell; whole cells are cell centres."""
     cells = grid.cells_of(points)[..., ::-1] * 2**_SHIFT
-    return np.round(cells).astype(np.int32).reshape(-1, 1, 2)
+    return np.asarray(np.round(cells), np.int32).reshape(-1, 1, 2)

@@ -27,7 +27,7 @@ _STEP = 1.0
 
 
 def road_map(layout: Layout) -> RoadMap:
-    """Roads of a junction in the site frame.
+    """Roads of a junction in the site frame, at z = 0.
 
     The drivable area reaches from kerb to kerb, parking strips included. Lane boundaries are the
     centre line, the lines between lanes and the outer edges of the outer lanes, whether painted
@@ -48,7 +48,11 @@ def road_map(layout: Layout) -> RoadMap:
         _strip(arm, arm.mouth + CROSSWALK[0], arm.mouth + CROSSWALK[1], arm.half_in, -arm.half_out)
         for arm in layout.arms
     ]
-    return RoadMap(tuple(areas), tuple(boundaries), tuple(crosswalks))
+    return RoadMap(_flat(areas), _flat(boundaries), _flat(crosswalks))
+
+
+def _flat(shapes: list[Array]) -> tuple[Array, ...]:
+    return tuple(np.pad(points, ((0, 0), (0, 1))) for points in shapes)
 
 
 def _along(start: float, end: float) -> Array:

@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes scenes in the V2X-Seq-SPD layout (reference section 6.1), beyond it agents.json."""
+"""Writes scenes in the V2X-Seq-SPD layout (reference section 6.1).
+
+Beyond the layout: agents.json, and below cooperative the folders visibility and map.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ from cooptrack_core.simulation.labels import (
     visibility,
 )
 from cooptrack_core.simulation.lidar import Cloud
+from cooptrack_core.simulation.roads import road_map
 from cooptrack_core.simulation.scene import Capture, SceneSimulation
 from cooptrack_core.structures import Role
 
@@ -81,7 +85,7 @@ def make_directories(root: Path, sides: Sequence[tuple[str, Role]]) -> None:
         folders.append('label/lidar' if vehicle else 'label/virtuallidar')
         for folder in [*folders, *(f'calib/{c}' for c in calib)]:
             (root / side / folder).mkdir(parents=True, exist_ok=True)
-    for folder in ('label', 'visibility'):
+    for folder in ('label', 'visibility', 'map'):
         (root / 'cooperative' / folder).mkdir(parents=True, exist_ok=True)
 
 
@@ -90,6 +94,8 @@ def write_scene(root: Path, scene: SceneSimulation, frames: Sequence[int]) -> Sc
     preset = scene.preset
     sequence = f'{scene.index:04d}'
     first = scene.index * preset.frames
+    if frames[0] == 0:
+        _dump(root / 'cooperative' / 'map' / f'{sequence}.json', _roads(scene))
     sides: dict[str, list[dict[str, Any]]] = {a.directory: [] for a in scene.agents}
     pairs = []
     for frame, captures in zip(frames, scene.frames(frames), strict=True):
@@ -131,6 +137,15 @@ def write_scene(root: Path, scene: SceneSimulation, frames: Sequence[int]) -> Sc
     }
     agents = [(a.agent_id, str(a.role), a.directory) for a in scene.agents]
     return SceneRows(scene.index, frames[0], description, sides, pairs, agents)
+
+
+def _roads(scene: SceneSimulation) -> dict[str, Any]:
+    """The roads of a scene in the world; the dataset's own layout knows no such file."""
+    roads = road_map(scene.layout).transformed(scene.world_SE3_site)
+    return {
+        kind: [np.round(points, 3).tolist() for points in shapes]
+        for kind, shapes in vars(roads).items()
+    }
 
 
 def write_index(

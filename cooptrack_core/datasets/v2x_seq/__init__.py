@@ -28,6 +28,11 @@ from cooptrack_core.datasets.v2x_seq.dair import DairPair, read_dair_pair, read_
 from cooptrack_core.datasets.v2x_seq.dataset import V2XSeqDataset
 from cooptrack_core.datasets.v2x_seq.labels import is_ego_box
 from cooptrack_core.datasets.v2x_seq.layout import EGO_ID, AgentInfo, FramePair, FrameRecord
+from cooptrack_core.datasets.v2x_seq.maps import (
+    cooperative_map_frames,
+    map_labels,
+    read_road_map,
+)
 from cooptrack_core.datasets.v2x_seq.objects import CLASS_MAP, LabelCorrections
 from cooptrack_core.datasets.v2x_seq.official import OfficialView, official_view
 from cooptrack_core.datasets.v2x_seq.scene import Scene
@@ -46,8 +51,11 @@ __all__ = [
     'RawCalibration',
     'Scene',
     'V2XSeqDataset',
+    'cooperative_map_frames',
     'is_ego_box',
+    'map_labels',
     'official_view',
     'read_dair_pair',
     'read_dair_pairs',
+    'read_road_map',
 ]
