@@ -157,6 +157,12 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help='of the remote instance in the place of a matched pair (default: as trained)',
     )
     parser.add_argument(
+        '--first-velocity-gain',
+        type=float,
+        metavar='SHARE',
+        help="the same for a track's first gap (default: the velocity gain)",
+    )
+    parser.add_argument(
         '--velocity-gain',
         type=float,
         metavar='SHARE',

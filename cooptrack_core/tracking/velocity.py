@@ -17,6 +17,9 @@
 A track that turns up ahead of its prediction is faster than believed. This is the velocity half
 of an alpha-beta filter; its position half is the network, which sees the image. Not part of the
 official code: a model trained for minutes hardly tells 10 m/s from 3 m/s, so its tracks lag.
+
+As in a Kalman filter the first innovations of a track count more than later ones: nothing better
+is known yet.
 """
 
 from __future__ import annotations
@@ -31,7 +34,12 @@ from cooptrack_core.models.precision import full_precision
 
 @full_precision
 def corrected_velocity(
-    queries: QuerySet, start: QuerySet, rows: Tensor, seconds: float, gain: float
+    queries: QuerySet,
+    start: QuerySet,
+    rows: Tensor,
+    seconds: float,
+    gain: float,
+    first_gain: float | None = None,
 ) -> QuerySet:
     """Give tracks their predicted velocity plus ``gain`` x innovation / time.
 
@@ -41,13 +49,20 @@ def corrected_velocity(
         rows: (n,) row of each query in ``start``, -1 for none.
         seconds: Time since the previous frame; 0 leaves all as it is.
         gain: Share of the innovation, in [0, 1]; 0 leaves all as it is.
+        first_gain: The same for a track's first innovation; it goes over to ``gain`` linearly
+            while the slots of the history fill. None: ``gain``.
     """
     if not gain or seconds <= 0.0:
         return queries
     before = start.select(rows.clamp(min=0))
     moved = (rows >= 0) & before.tracked
     innovation = (box_code.centre(queries.boxes) - box_code.centre(before.boxes))[:, :2]
-    velocity = before.boxes[:, 8:10] + gain * innovation / seconds
+    share = torch.full_like(innovation[:, :1], gain)
+    slots = before.hist_padding.shape[1]
+    if first_gain is not None and slots > 1:
+        empty = before.hist_padding.sum(1, keepdim=True) / (slots - 1)  # 1 at the first one
+        share = share + (first_gain - gain) * empty.clamp(max=1.0)
+    velocity = before.boxes[:, 8:10] + share * innovation / seconds
     boxes = torch.cat(
         [queries.boxes[:, :8], torch.where(moved[:, None], velocity, queries.boxes[:, 8:10])], 1
     )

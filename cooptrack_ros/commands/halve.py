@@ -62,6 +62,9 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     if options.velocity_gain is not None:
         _set_tracking(agent, velocity_gain=options.velocity_gain)
         _set_tracking(cooperative, velocity_gain=options.velocity_gain)
+    if options.first_velocity_gain is not None:
+        _set_tracking(agent, first_velocity_gain=options.first_velocity_gain)
+        _set_tracking(cooperative, first_velocity_gain=options.first_velocity_gain)
     if options.score_bias:
         _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
     if options.unseen_bias is not None:

@@ -263,6 +263,7 @@ class TrackingConfig:
             one is silenced (``tracking/duplicates.py``); None as released.
         velocity_gain: How much of the gap between predicted and found place corrects the
             velocity of a track (``tracking/velocity.py``); 0 as released: the network's alone.
+        first_velocity_gain: The same for a track's first gap; None: ``velocity_gain``.
     """
 
     output_threshold: float = 0.3
@@ -277,6 +278,7 @@ class TrackingConfig:
     )
     duplicate_distance: tuple[float, ...] | None = None
     velocity_gain: float = 0.0
+    first_velocity_gain: float | None = None
 
 
 @dataclass(frozen=True)

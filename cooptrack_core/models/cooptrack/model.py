@@ -301,8 +301,11 @@ class CoopTrack(nn.Module):
             )
         if memory is not None and not self.training:
             seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
-            gain = self.config.tracking.velocity_gain
-            queries = corrected_velocity(queries, start, rows, seconds, gain)
+            gains = (
+                self.config.tracking.velocity_gain,
+                self.config.tracking.first_velocity_gain,
+            )
+            queries = corrected_velocity(queries, start, rows, seconds, *gains)
         nothing = torch.zeros(len(queries), dtype=torch.bool, device=like.device)
         return FrameOutputs(
             queries=self._recorded(queries, start).in_full_precision(),

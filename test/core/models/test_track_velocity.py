@@ -70,6 +70,17 @@ def test_new_queries_and_other_fields_are_left_alone():
         assert corrected_velocity(found, start, rows, seconds, gain) is found
 
 
+def test_the_first_innovation_counts_most():
+    tracked, zeros = torch.ones(4, dtype=torch.bool), torch.zeros(4, 2)
+    start, found = queries(zeros, zeros, tracked), queries(zeros + 1.0, zeros, tracked)
+    filled = torch.arange(4)[:, None] >= 3 - torch.arange(4)[None]  # row k: k + 1 slots
+    start = start.replace(hist_padding=~filled)
+    result = corrected_velocity(found, start, torch.arange(4), SECONDS, 0.1, 0.4)
+    torch.testing.assert_close(result.boxes[:, 8], torch.tensor([4.0, 3.0, 2.0, 1.0]))
+    same = corrected_velocity(found, start, torch.arange(4), SECONDS, 0.1)
+    torch.testing.assert_close(same.boxes[:, 8], torch.ones(4))
+
+
 def test_a_streaming_model_uses_it_from_the_second_frame_on():
     plain = model(config('lift'), confident=1.0)
     tracking = dataclasses.replace(plain.config.tracking, velocity_gain=0.5)
