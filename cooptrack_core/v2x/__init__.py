@@ -16,7 +16,8 @@
 """V2X: message codec (bytes on the air), the receiver's inbox, and a link model."""
 
 from cooptrack_core.v2x.checks import Limits
-from cooptrack_core.v2x.codec import Dtype, Wire, decode_message, encode_message
+from cooptrack_core.v2x.codec import Wire, decode_message, encode_message
+from cooptrack_core.v2x.envelope import Dtype
 from cooptrack_core.v2x.inbox import Accepted, InboxSettings, MessageInbox, Rejected
 from cooptrack_core.v2x.link import Delivery, LinkModel, LinkStats
 from cooptrack_core.v2x.reasons import Reason

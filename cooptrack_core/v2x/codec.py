@@ -15,25 +15,13 @@
 
 """V2X room: the bytes on the air. An instance message in, a few hundred bytes per instance out.
 
-Layout, little endian: a fixed head, the two names, then sections.
-
-    head      magic 'CTIM', major u8, minor u8, head length u16, total length u32, CRC32 u32,
-              feature dtype u8, role u8, reserved u16, session u64, sequence u32, capture time i64,
-              pose 7 f64 (x y z, quaternion w x y z), range 6 f64, instances u16, feature size u16,
-              classes u8, length of agent id u8, length of model id u8, reserved u8
-    names     agent id, model id (UTF-8)
-    section   kind u8, encoding u8, length u32, body
-
-A reader refuses another major version. A newer minor version may add fields after the names (the
-head length says where the sections begin) and add sections: a reader skips the former and keeps
-the latter as extensions, so fields can be added without breaking old readers. The CRC covers all
-bytes but its own four; it finds damage, it is no protection against forgery.
+Layout as ``envelope`` says, magic 'CTIM'. Fields of the head: range 6 f64, instances u16, feature
+size u16, classes u8. The sections are those of ``Section``.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -45,23 +33,16 @@ from numpy.typing import NDArray
 from cooptrack_core.errors import MessageError
 from cooptrack_core.geometry import SE3, Boxes3D, PerceptionRange
 from cooptrack_core.structures import InstanceMessage, Role
-from cooptrack_core.v2x import quantise
+from cooptrack_core.v2x import envelope, quantise
 from cooptrack_core.v2x.bev_extension import read_bev
-from cooptrack_core.v2x.checks import (
-    Limits,
-    check_boxes,
-    check_values,
-    read_pose,
-    read_range,
-    refuse,
-)
+from cooptrack_core.v2x.checks import Limits, check_boxes, check_values, read_range, refuse
 from cooptrack_core.v2x.compact import COMPACT_MAGIC, decode_compact, encode_compact
+from cooptrack_core.v2x.envelope import Dtype, Sections, covariance_section, section
 from cooptrack_core.v2x.feature_code import FeatureCode
 from cooptrack_core.v2x.flow import read_flow
 from cooptrack_core.v2x.quantise import Encoding
 from cooptrack_core.v2x.reasons import Reason
 
-Dtype = Literal['fp32', 'fp16', 'int8']
 # What can go over the air: the general form in one of its number formats, or the compact form.
 Wire = Literal['fp32', 'fp16', 'int8', 'compact']
 
@@ -69,17 +50,7 @@ MAGIC = b'CTIM'
 VERSION_MAJOR = 1
 VERSION_MINOR = 0
 
-_HEAD = struct.Struct('<4sBBHIIBBHQIq7d6dHHBBBB')
-_CRC_AT = 12
-_SECTION = struct.Struct('<BBI')
-_ROLES = {Role.VEHICLE: 1, Role.ROADSIDE: 2}
-_DTYPES: dict[str, int] = {'fp32': 0, 'fp16': 1, 'int8': 2}
-_FEATURE_ENCODING = {
-    'fp32': Encoding.FLOAT32,
-    'fp16': Encoding.FLOAT16,
-    'int8': Encoding.INT8_ROWS,
-}
-_UPPER = np.triu_indices(6)
+_KIND = envelope.Kind(MAGIC, VERSION_MAJOR, VERSION_MINOR, struct.Struct('<6dHHB'))
 
 
 class Section(IntEnum):
@@ -93,13 +64,12 @@ class Section(IntEnum):
     VELOCITIES = 6
     CLASS_SCORES = 7
     TRACK_IDS = 8
-    POSE_COVARIANCE = 9
-    NAMED_EXTENSION = 64
+    POSE_COVARIANCE = envelope.POSE_COVARIANCE
+    NAMED_EXTENSION = envelope.NAMED_EXTENSION
 
 
 _REQUIRED = tuple(s for s in Section if s <= Section.TRACK_IDS)
 _KNOWN = frozenset(int(s) for s in Section)
-_UNKNOWN_PREFIX = 'section:'
 
 
 @dataclass(frozen=True)
@@ -162,37 +132,20 @@ def compose(head: Head, sections: Iterable[bytes]) -> bytes:
     Raises:
         ValueError: A field does not fit the format.
     """
-    agent, model = head.agent_id.encode(), head.model_id.encode()
-    for what, number, low, high in (
-        ('length of agent_id', len(agent), 1, 2**8), ('length of model_id', len(model), 0, 2**8),
-        ('instances', head.n, 0, 2**16), ('feature size', head.d, 0, 2**16),
-        ('classes', head.c, 0, 2**8), ('session_id', head.session_id, 0, 2**64),
-        ('sequence', head.sequence, 0, 2**32), ('stamp_ns', head.stamp_ns, -(2**63), 2**63),
+    for what, number, high in (
+        ('instances', head.n, 2**16), ('feature size', head.d, 2**16), ('classes', head.c, 2**8),
     ):  # fmt: skip
-        if not low <= number < high:
-            raise ValueError(f'{what} {number} does not fit the format ({low} to {high - 1})')
-    body = b''.join(sections)
-    head_length = _HEAD.size + len(agent) + len(model)
-    fixed = _HEAD.pack(
-        MAGIC, VERSION_MAJOR, VERSION_MINOR, head_length, head_length + len(body), 0,
-        _DTYPES[head.dtype], _ROLES[head.role], 0, head.session_id, head.sequence,
-        head.stamp_ns, *head.pose.translation, *head.pose.quaternion_wxyz,
-        *head.range.as_tuple(), head.n, head.d, head.c, len(agent), len(model), 0,
+        envelope.check_fits(what, number, 0, high)
+    sender = envelope.Sender(
+        head.dtype, head.agent_id, head.model_id, head.role, head.session_id, head.sequence,
+        head.stamp_ns, head.pose,
     )  # fmt: skip
-    return _with_crc(fixed + agent + model + body)
-
-
-def _with_crc(data: bytes) -> bytes:
-    return data[:_CRC_AT] + struct.pack('<I', _crc(data)) + data[_CRC_AT + 4 :]
-
-
-def _crc(data: bytes | memoryview) -> int:
-    return zlib.crc32(data[_CRC_AT + 4 :], zlib.crc32(data[:_CRC_AT]))
+    return envelope.seal(_KIND, sender, (*head.range.as_tuple(), head.n, head.d, head.c), sections)
 
 
 def _sections(message: InstanceMessage, dtype: Dtype) -> list[bytes]:
     compact = dtype != 'fp32'
-    feature = _FEATURE_ENCODING[dtype]
+    feature = envelope.FEATURE_ENCODING[dtype]
     unit = Encoding.UNIT16 if compact else Encoding.FLOAT32
     half = Encoding.FLOAT16 if compact else Encoding.FLOAT32
     boxes = message.boxes
@@ -220,36 +173,16 @@ def _sections(message: InstanceMessage, dtype: Dtype) -> list[bytes]:
     return out
 
 
-def covariance_section(matrix: NDArray[np.float64]) -> list[bytes]:
-    """Write the upper triangle; a zero matrix (unknown) costs nothing.
-
-    Raises:
-        ValueError: The matrix is not (6, 6), finite and symmetric.
-    """
-    covariance = np.asarray(matrix, dtype=np.float64)
-    if covariance.shape != (6, 6) or not (np.abs(covariance) < 1e30).all():
-        raise ValueError('pose_covariance is no finite (6, 6) matrix')
-    if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12):
-        raise ValueError('pose_covariance is not symmetric')
-    if not covariance.any():
-        return []
-    upper = covariance[_UPPER].astype('<f4').tobytes()
-    return [section(Section.POSE_COVARIANCE, Encoding.FLOAT32, upper)]
-
-
-def section(kind: int, encoding: int, body: bytes) -> bytes:
-    """Put the section head in front of a body."""
-    return _SECTION.pack(kind, encoding, len(body)) + body
-
-
 def extension(name: str, body: bytes) -> bytes:
     """Write a named extension as a section.
 
     Raises:
         ValueError: The name is empty or longer than 255 bytes.
     """
-    if name.startswith(_UNKNOWN_PREFIX):  # received from a newer sender, passed on as it came
-        number = name.removeprefix(_UNKNOWN_PREFIX)
+    if name.startswith(
+        envelope.UNKNOWN_PREFIX
+    ):  # received from a newer sender, passed on as it came
+        number = name.removeprefix(envelope.UNKNOWN_PREFIX)
         if not number.isdecimal() or int(number) > 255 or int(number) in _KNOWN or not body:
             raise ValueError(f'extension {name!r} is no unknown section of a newer sender')
         return section(int(number), body[0], body[1:])
@@ -317,42 +250,15 @@ def read_head(raw: bytes, limits: Limits) -> Head:
     Raises:
         MessageError: As ``decode_message``.
     """
-    if len(raw) < _HEAD.size:
-        refuse(Reason.TRUNCATED, f'{len(raw)} bytes, the head alone has {_HEAD.size}')
-    (
-        magic, major, _minor, length, total, crc, dtype, role, _reserved, session, sequence, stamp,
-        *numbers, n, d, c, agent_length, model_length, _reserved2,
-    ) = _HEAD.unpack_from(raw)  # fmt: skip
-    if magic != MAGIC:
-        refuse(Reason.NOT_A_MESSAGE, f'magic {magic!r}')
-    if major != VERSION_MAJOR:
-        refuse(Reason.VERSION, f'schema version {major}, this reader knows {VERSION_MAJOR}')
-    if len(raw) < total:
-        refuse(Reason.TRUNCATED, f'{len(raw)} of {total} bytes')
-    if len(raw) > total:
-        refuse(Reason.OVERSIZED, f'{len(raw)} bytes where the head says {total}')
-    if _crc(raw) != crc:
-        refuse(Reason.CHECKSUM, 'CRC32 differs')
-    names_end = _HEAD.size + agent_length + model_length
-    if not names_end <= length <= total:
-        refuse(Reason.MALFORMED, f'head length {length}')
+    sender, fields, length = envelope.unseal(raw, _KIND)
+    *around, n, d, c = fields
     if n > limits.max_instances or d > limits.max_feature_size or c > limits.max_classes:
         refuse(Reason.OVERSIZED, f'{n} instances x {d} features, {c} classes')
-    try:
-        agent = raw[_HEAD.size : _HEAD.size + agent_length].decode()
-        model = raw[_HEAD.size + agent_length : names_end].decode()
-        word = {v: k for k, v in _DTYPES.items()}[dtype]
-        kind = {v: k for k, v in _ROLES.items()}[role]
-    except (UnicodeDecodeError, KeyError) as error:
-        raise MessageError(Reason.MALFORMED, f'head: {error!r}') from error
-    if not agent:
-        refuse(Reason.MALFORMED, 'the agent id is empty')
-    if not np.isfinite(numbers).all():
-        refuse(Reason.NOT_FINITE, 'pose or range')
-    pose, around = read_pose(numbers[3:7], numbers[:3]), read_range(numbers[7:13])
+    if not np.isfinite(around).all():
+        refuse(Reason.NOT_FINITE, 'range')
     return Head(
-        word,  # type: ignore[arg-type]  # the keys of _DTYPES are the words of Dtype
-        agent, model, kind, session, sequence, stamp, pose, around, n, d, c, length,
+        sender.dtype, sender.agent_id, sender.model_id, sender.role, sender.session_id,
+        sender.sequence, sender.stamp_ns, sender.pose, read_range(around), n, d, c, length,
     )  # fmt: skip
 
 
@@ -364,62 +270,16 @@ def read_sections(
     Raises:
         MessageError: A section is cut off, comes twice, or there are too many.
     """
-    view, at, count = memoryview(raw), head.length, 0
-    known: dict[int, tuple[int, memoryview]] = {}
-    extensions: dict[str, bytes] = {}
-    while at < len(raw):
-        count += 1
-        if count > limits.max_sections:
-            refuse(Reason.OVERSIZED, f'more than {limits.max_sections} sections')
-        if at + _SECTION.size > len(raw):
-            refuse(Reason.MALFORMED, 'a section head is cut off')
-        kind, encoding, length = _SECTION.unpack_from(raw, at)
-        at += _SECTION.size
-        if at + length > len(raw):
-            refuse(Reason.MALFORMED, f'section {kind} has {length} bytes, too many')
-        body = view[at : at + length]
-        at += length
-        if kind == Section.NAMED_EXTENSION:
-            name, value = _read_extension(body)
-        elif kind in _KNOWN:
-            if kind in known:
-                refuse(Reason.MALFORMED, f'section {kind} comes twice')
-            known[kind] = (encoding, body)
-            continue
-        else:
-            name, value = f'{_UNKNOWN_PREFIX}{kind}', bytes([encoding]) + bytes(body)
-        if name in extensions:
-            refuse(Reason.MALFORMED, f'extension {name!r} comes twice')
-        extensions[name] = value
-    return known, extensions
+    return envelope.read_sections(raw, head.length, _KNOWN, limits.max_sections)
 
 
-def _read_extension(body: memoryview) -> tuple[str, bytes]:
-    size = body[0] if len(body) else 0
-    if not size or 1 + size > len(body):
-        refuse(Reason.MALFORMED, 'extension without a name')
-    try:
-        name = bytes(body[1 : 1 + size]).decode()
-    except UnicodeDecodeError as error:
-        raise MessageError(Reason.MALFORMED, f'extension name: {error}') from error
-    if name.startswith(_UNKNOWN_PREFIX):
-        refuse(Reason.MALFORMED, f'extension name {name!r} is reserved')
-    return name, bytes(body[1 + size :])
-
-
-def _assemble(
-    head: Head, sections: dict[int, tuple[int, memoryview]], extensions: dict[str, bytes]
-) -> InstanceMessage:
+def _assemble(head: Head, sections: Sections, extensions: dict[str, bytes]) -> InstanceMessage:
     for kind in _REQUIRED:
         if kind not in sections:
             refuse(Reason.MALFORMED, f'section {kind.name} is missing')
 
-    def body(kind: Section, columns: int, rows: int = head.n) -> tuple[memoryview, Encoding]:
-        code, data = sections[kind]
-        encoding = Encoding(code)
-        if len(data) != quantise.packed_size(encoding, rows, columns):
-            refuse(Reason.MALFORMED, f'section {kind.name} has {len(data)} bytes')
-        return data, encoding
+    def body(kind: Section, columns: int) -> tuple[memoryview, Encoding]:
+        return envelope.table_body(sections, kind, head.n, columns)
 
     def numbers(kind: Section, columns: int) -> NDArray[np.float32]:
         return quantise.unpack_float(*body(kind, columns), head.n, columns)
@@ -427,11 +287,6 @@ def _assemble(
     boxes = quantise.unpack_boxes(*body(Section.BOXES, 7), head.n, head.range)
     check_boxes(boxes)
     velocities = numbers(Section.VELOCITIES, 2).astype(np.float64)
-    covariance = np.zeros((6, 6))
-    if Section.POSE_COVARIANCE in sections:
-        data, encoding = body(Section.POSE_COVARIANCE, 21, rows=1)
-        covariance[_UPPER] = quantise.unpack_float(data, encoding, 1, 21)[0]
-        covariance = covariance + np.triu(covariance, 1).T
     return InstanceMessage(
         agent_id=head.agent_id,
         role=head.role,
@@ -440,7 +295,7 @@ def _assemble(
         sequence=head.sequence,
         stamp_ns=head.stamp_ns,
         world_SE3_agent=head.pose,
-        pose_covariance=covariance,
+        pose_covariance=envelope.read_covariance(sections),
         range=head.range,
         query_features=numbers(Section.QUERY_FEATURES, head.d),
         query_embeddings=numbers(Section.QUERY_EMBEDDINGS, head.d),

@@ -35,16 +35,14 @@ from cooptrack_core.v2x.checks import read_pose, read_range
 from cooptrack_core.v2x.codec import (
     VERSION_MAJOR,
     VERSION_MINOR,
-    Dtype,
     Head,
     Section,
     compose,
-    covariance_section,
     extension,
     read_head,
     read_sections,
-    section,
 )
+from cooptrack_core.v2x.envelope import Dtype, covariance_section, section
 from cooptrack_core.v2x.quantise import Encoding
 from cooptrack_ros.conversions.geometry import (
     header,
