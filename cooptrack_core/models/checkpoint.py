@@ -29,7 +29,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from cooptrack_core.config import from_mapping
 from cooptrack_core.errors import InputError
@@ -77,18 +77,30 @@ def load_official(source: str | Path | Mapping[str, Any], role: OfficialRole) ->
     model = CoopTrack(r50(role, OfficialQuirks.official()))
     own = model.state_dict()
     names = {official_name(k): k for k in own}
-    _check_keys(state, {n: tuple(own[k].shape) for n, k in names.items()}, names, role, path)
+    check_keys(state, {n: tuple(own[k].shape) for n, k in names.items()}, names, role, path)
     model.load_state_dict({names[n]: v for n, v in state.items()}, strict=True)
     return model.eval()
 
 
-def _check_keys(
+def check_keys(
     state: Mapping[str, Tensor],
     expected: Mapping[str, tuple[int, ...]],
     ours: Mapping[str, str],
     role: str,
     path: str | Path | None,
 ) -> None:
+    """Compare the tensors of a file with those a model needs.
+
+    Args:
+        state: The file's.
+        expected: Shapes by the file's names.
+        ours: Our names by the file's names.
+        role: Which model it is, for the text.
+        path: The file, for the text.
+
+    Raises:
+        InputError: Some are missing, unexpected or misshaped; each is named.
+    """
     missing = [k for k in expected if k not in state]
     unexpected = [k for k in state if k not in expected]
     wrong = [k for k in expected if k in state and tuple(state[k].shape) != expected[k]]
@@ -123,10 +135,11 @@ def model_id(model: CoopTrack) -> str:
 
     Features of another model mean nothing, so messages carry it and receivers compare it.
     """
-    return _identity(_config_json(model.config), model)
+    return identity(_config_json(model.config), model)
 
 
-def _identity(config: str, model: CoopTrack) -> str:
+def identity(config: str, model: nn.Module) -> str:
+    """Hash over the text of a configuration and the weights, 16 hex digits."""
     digest = hashlib.sha256(config.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -156,16 +169,27 @@ def save_weights(
     Raises:
         InputError: The file cannot be written.
     """
-    path = Path(path)
+    return write_weights(model, path, 'config', _config_json(model.config), metadata, half)
+
+
+def write_weights(
+    model: nn.Module,
+    path: str | Path,
+    key: str,
+    config: str,
+    metadata: Mapping[str, str] | None,
+    half: bool,
+) -> str:
+    """Write weights of any model; as ``save_weights``, the configuration as text under ``key``."""
     if half:
         model.load_state_dict({k: _rounded(v).to(v) for k, v in model.state_dict().items()})
-    identity = model_id(model)
-    entries = {'config': _config_json(model.config), 'model_id': identity, **(metadata or {})}
+    model_hash = identity(config, model)
+    entries = {key: config, 'model_id': model_hash, **(metadata or {})}
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     if half:
         tensors = {k: _rounded(v) for k, v in tensors.items()}
-    write_bytes_atomically(path, to_safetensors(tensors, metadata=entries))
-    return identity
+    write_bytes_atomically(Path(path), to_safetensors(tensors, metadata=entries))
+    return model_hash
 
 
 def _rounded(tensor: Tensor) -> Tensor:
@@ -185,7 +209,7 @@ def load_weights(path: str | Path, config: ModelConfig | None = None) -> CoopTra
     Raises:
         InputError: No such file, no such format, damaged, or of another configuration.
     """
-    metadata, state = _read_safetensors(path)
+    metadata, state = read_safetensors(path)
     if 'config' not in metadata:
         raise InputError(
             'the file holds no model configuration',
@@ -199,11 +223,11 @@ def load_weights(path: str | Path, config: ModelConfig | None = None) -> CoopTra
         own = config
     model = CoopTrack(own)
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    _check_keys(state, expected, {k: k for k in expected}, own.name, path)
+    check_keys(state, expected, {k: k for k in expected}, own.name, path)
     model.load_state_dict(state, strict=True)
     model.eval()
     # The text of the file counts, so that files outlive configuration keys that come later.
-    if config is None and metadata.get('model_id') != _identity(metadata['config'], model):
+    if config is None and metadata.get('model_id') != identity(metadata['config'], model):
         raise InputError(
             'the weights do not belong to the model id in the file',
             path=path,
@@ -215,12 +239,17 @@ def load_weights(path: str | Path, config: ModelConfig | None = None) -> CoopTra
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Text entries of a weights file: ``config``, ``model_id`` and what the writer added."""
-    return _read_safetensors(path, tensors=False)[0]
+    return read_safetensors(path, tensors=False)[0]
 
 
-def _read_safetensors(
+def read_safetensors(
     path: str | Path, tensors: bool = True
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Text entries and, with ``tensors``, the tensors of a weights file.
+
+    Raises:
+        InputError: No such file, no such format, or damaged.
+    """
     try:
         with safe_open(str(path), framework='pt', device='cpu') as file:
             names = file.keys() if tensors else ()

@@ -115,6 +115,7 @@ class ResNet(nn.Module):
         caffe: Bottlenecks stride in their first convolution, as the weights of Caffe want it.
         deformable: Stages whose 3 x 3 convolutions are deformable, from 1.
         frozen_stages: The stem and so many stages do not train; 0 trains the stem as well.
+        stages: Number of stages built, from the first.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class ResNet(nn.Module):
         caffe: bool = False,
         deformable: tuple[int, ...] = (),
         frozen_stages: int = 0,
+        stages: int = 4,
     ) -> None:
         super().__init__()
         self.frozen_norm = frozen_norm
@@ -135,7 +137,7 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(stem)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = stem
-        for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for i, (width, count) in enumerate(zip(widths[:stages], blocks[:stages], strict=True)):
             stage: list[nn.Module] = []
             for j in range(count):
                 stride = 2 if i > 0 and j == 0 else 1
@@ -145,7 +147,7 @@ class ResNet(nn.Module):
                     stage.append(block(channels, width, stride))
                 channels = width * block.expansion
             self.add_module(f'layer{i + 1}', nn.Sequential(*stage))
-        self.out_channels = tuple(w * block.expansion for w in widths)
+        self.out_channels = tuple(w * block.expansion for w in widths[:stages])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
@@ -167,11 +169,11 @@ class ResNet(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to the four stages' features, finest first."""
+        """(B, 3, H, W) to the stages' features, finest first."""
         x = self.maxpool(_norm_relu(self.conv1(images), self.bn1))
         features = []
-        for stage in ('layer1', 'layer2', 'layer3', 'layer4'):
-            x = getattr(self, stage)(x)
+        for i in range(len(self.out_channels)):
+            x = getattr(self, f'layer{i + 1}')(x)
             features.append(x)
         return features
 
@@ -179,6 +181,11 @@ class ResNet(nn.Module):
 def resnet50(frozen_norm: bool = True) -> ResNet:
     """ResNet-50, torchvision layout."""
     return ResNet(Bottleneck, (64, 128, 256, 512), (3, 4, 6, 3), 64, frozen_norm)
+
+
+def resnet34(frozen_norm: bool = False, stages: int = 4) -> ResNet:
+    """ResNet-34, torchvision layout."""
+    return ResNet(BasicBlock, (64, 128, 256, 512), (3, 4, 6, 3), 64, frozen_norm, stages=stages)
 
 
 def resnet101_deformable(frozen_norm: bool = True) -> ResNet:
@@ -196,7 +203,10 @@ def resnet101_deformable(frozen_norm: bool = True) -> ResNet:
 
 
 def small_resnet(
-    widths: tuple[int, int, int, int], blocks: tuple[int, int, int, int], frozen_norm: bool = False
+    widths: tuple[int, int, int, int],
+    blocks: tuple[int, int, int, int],
+    frozen_norm: bool = False,
+    stages: int = 4,
 ) -> ResNet:
     """A backbone of basic blocks that trains from scratch on a CPU."""
-    return ResNet(BasicBlock, widths, blocks, widths[0], frozen_norm)
+    return ResNet(BasicBlock, widths, blocks, widths[0], frozen_norm, stages=stages)

@@ -1,0 +1,189 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""SinBEVT: from one agent's camera ring to its BEV feature map.
+
+Source: CoBEVT, section 3.3; reference section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.models.attention.fax_cross import FaxCrossAttention, fit
+from cooptrack_core.models.attention.fax_self import MapSelfAttention
+from cooptrack_core.models.backbones.resnet import Bottleneck
+from cooptrack_core.models.cobevt.config import CobevtConfig
+from cooptrack_core.models.cobevt.embedding import CameraEmbedding, pixel_plane
+
+
+class SinBevtStage(nn.Module):
+    """FAX cross-attention on one level of image features, then convolutions.
+
+    Args:
+        config: The whole model's.
+        stage: Index of the stage.
+        image_channels: Channels of the image features.
+    """
+
+    def __init__(self, config: CobevtConfig, stage: int, image_channels: int) -> None:
+        super().__init__()
+        sin, quirks = config.sinbevt, config.quirks
+        dims, window = sin.dims[stage], sin.query_windows[stage]
+        grid = config.queries(stage)
+        self.image = (config.image.height, config.image.width)
+        self.groups = (grid.rows // window, grid.columns // window)
+        self.window = sin.image_windows[stage]
+        self.pixels_from_edges = quirks.pixels_from_edges
+        self.padding_is_seen = quirks.padding_is_seen
+        self.embedding = CameraEmbedding(
+            dims, grid if stage == 0 else None, quirks.cells_from_edges
+        )
+        self.keys = _projection(image_channels, dims)
+        self.values = _projection(image_channels, dims)
+        heads = dims // sin.head_dims
+        self.attention = FaxCrossAttention(dims, heads, (window, window), self.window)
+        self.refine = nn.Sequential(*(Bottleneck(dims, dims // 4) for _ in range(sin.refinements)))
+        last = stage + 1 == len(sin.dims)
+        self.downsample = None if last else _downsample(dims, sin.dims[stage + 1])
+
+    def forward(
+        self,
+        bev: Tensor,
+        features: Tensor,
+        intrinsics: Tensor,
+        agent_T_camera: Tensor,
+        cameras_valid: Tensor | None,
+    ) -> Tensor:
+        """Look at the images.
+
+        Args:
+            bev: (A, H, W, C).
+            features: (A * N, C_f, h, w).
+            intrinsics: (A, N, 3, 3).
+            agent_T_camera: (A, N, 4, 4).
+            cameras_valid: (A, N) bool; None for all.
+
+        Returns:
+            (A, H', W', C'), half the size and the next stage's channels but for the last stage.
+        """
+        ring = agent_T_camera.shape[:2]
+        size = (features.shape[-2], features.shape[-1])
+        pixels = pixel_plane(size, self.image, self.pixels_from_edges).to(intrinsics)
+        codes = self.embedding.images(pixels, intrinsics, agent_T_camera)
+        keys = codes.unflatten(2, size) + self.keys(features).permute(0, 2, 3, 1).unflatten(
+            0, ring
+        )
+        values = self.values(features).permute(0, 2, 3, 1).unflatten(0, ring)
+        query = None
+        if self.embedding.cell is not None:
+            places = self.embedding.queries(agent_T_camera)
+            query = self.attention.local_attention.query(bev[:, None] + places)
+        keys, values = fit(keys, self.window), fit(values, self.window)
+        groups = (keys.shape[2] // self.window[0], keys.shape[3] // self.window[1])
+        if groups != self.groups:
+            raise ValueError(
+                f'image features {size} make {groups} windows of {self.window}, the BEV queries '
+                f'{self.groups}'
+            )
+        keep = self._keep(size, keys, cameras_valid)
+        bev = self.attention(bev, query, keys, values, keep, cameras_valid)
+        maps = self.refine(bev.permute(0, 3, 1, 2))
+        if self.downsample is not None:
+            maps = self.downsample(maps)
+        out: Tensor = maps.permute(0, 2, 3, 1)
+        return out
+
+    def _keep(
+        self, size: tuple[int, int], keys: Tensor, cameras_valid: Tensor | None
+    ) -> Tensor | None:
+        """Tokens (A, N, h, w) that attention may look at; None for all."""
+        agents, cameras, rows, columns = keys.shape[:4]
+        padded = size != (rows, columns) and not self.padding_is_seen
+        if cameras_valid is None and not padded:
+            return None
+        keep = keys.new_ones(agents, cameras, rows, columns, dtype=torch.bool)
+        if padded:
+            keep[:, :, size[0] :] = False
+            keep[:, :, :, size[1] :] = False
+        return keep if cameras_valid is None else keep & cameras_valid[:, :, None, None]
+
+
+class SinBevt(nn.Module):
+    """Learnt BEV queries pass the levels of the image features, finest first.
+
+    Args:
+        config: The whole model's.
+        image_channels: Channels of the levels.
+    """
+
+    def __init__(self, config: CobevtConfig, image_channels: Sequence[int]) -> None:
+        super().__init__()
+        sin, grid = config.sinbevt, config.queries(0)
+        self.queries = nn.Parameter(torch.randn(sin.dims[0], grid.rows, grid.columns))
+        self.stages = nn.ModuleList(
+            SinBevtStage(config, s, channels) for s, channels in enumerate(image_channels)
+        )
+        self.self_attention = None
+        if sin.self_attention:
+            self.self_attention = MapSelfAttention(
+                sin.dims[-1], sin.dims[-1] // sin.head_dims, config.features.rows, sin.dropout
+            )
+
+    def forward(
+        self,
+        features: Sequence[Tensor],
+        intrinsics: Tensor,
+        agent_T_camera: Tensor,
+        cameras_valid: Tensor | None = None,
+    ) -> Tensor:
+        """Encode the rings of A agents.
+
+        Args:
+            features: Levels (A * N, C_f, h, w).
+            intrinsics: (A, N, 3, 3), pixels of the network's images.
+            agent_T_camera: (A, N, 4, 4).
+            cameras_valid: (A, N) bool; None for all.
+
+        Returns:
+            (A, C, H, W).
+        """
+        agents = agent_T_camera.shape[0]
+        bev = self.queries.permute(1, 2, 0).expand(agents, -1, -1, -1)
+        for stage, level in zip(self.stages, features, strict=True):
+            bev = stage(bev, level, intrinsics, agent_T_camera, cameras_valid)
+        if self.self_attention is not None:
+            bev = self.self_attention(bev)
+        return bev.permute(0, 3, 1, 2).contiguous()
+
+
+def _projection(channels: int, dims: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, dims, 1, bias=False)
+    )
+
+
+def _downsample(dims: int, out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(dims, out // 4, 3, padding=1, bias=False),
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(out, out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out),
+        nn.ReLU(),
+        nn.Conv2d(out, out, 1, bias=False),
+        nn.BatchNorm2d(out),
+    )
