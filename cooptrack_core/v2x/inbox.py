@@ -38,7 +38,9 @@ all senders are forgotten, so that the replayed messages are new again. Memory i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from cooptrack_core.errors import MessageError
 from cooptrack_core.structures import InstanceMessage
@@ -83,11 +85,43 @@ class InboxSettings:
             raise ValueError('max_agents, max_waiting and sequence_window must be at least 1')
 
 
+class Message(Protocol):
+    """What the gate must know of a message, whatever it carries."""
+
+    @property
+    def agent_id(self) -> str:
+        """Sender."""
+        ...
+
+    @property
+    def model_id(self) -> str:
+        """Model of the features."""
+        ...
+
+    @property
+    def session_id(self) -> int:
+        """Random per start of the sender."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """Number in the session."""
+        ...
+
+    @property
+    def stamp_ns(self) -> int:
+        """Capture time, ns, sender's clock."""
+        ...
+
+
+M = TypeVar('M', bound=Message)
+
+
 @dataclass(frozen=True)
-class Accepted:
+class Accepted(Generic[M]):
     """The message was taken."""
 
-    message: InstanceMessage
+    message: M
 
     def __bool__(self) -> bool:
         """Return True."""
@@ -108,7 +142,7 @@ class Rejected:
 
 
 @dataclass
-class _Peer:
+class _Peer(Generic[M]):
     """What is remembered of one sender."""
 
     session_id: int
@@ -117,20 +151,20 @@ class _Peer:
     highest_sequence: int = -1
     seen: set[int] = field(default_factory=set)
     used_ns: int | None = None
-    last_used: InstanceMessage | None = None
-    waiting: list[InstanceMessage] = field(default_factory=list)
+    last_used: M | None = None
+    waiting: list[M] = field(default_factory=list)
     ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
 
 
-class MessageInbox:
+class Inbox(Generic[M]):
     """Checks, counts and orders the messages of all peers of one receiver."""
 
     def __init__(
         self,
         expected_model_id: str | None,
         own_agent_id: str,
-        settings: InboxSettings | None = None,
-        code: FeatureCode | None = None,
+        settings: InboxSettings | None,
+        decode: Callable[[bytes | memoryview], M],
     ) -> None:
         """Open an empty inbox.
 
@@ -139,19 +173,19 @@ class MessageInbox:
                 (for recorders and viewers, not for fusion).
             own_agent_id: The receiver, whose echo is dropped.
             settings: What is taken.
-            code: Of the expected model; without it compact messages are refused.
+            decode: Reads and checks the bytes on the air; raises MessageError alone.
         """
         self.expected_model_id = expected_model_id
         self.own_agent_id = own_agent_id
         self.settings = settings or InboxSettings()
-        self.code = code
-        self._peers: dict[str, _Peer] = {}
+        self._decode = decode
+        self._peers: dict[str, _Peer[M]] = {}
         self._counters: dict[str, PeerStats] = {}
         self._clock_ns = -(2**63)
 
     def receive(
         self, data: bytes | memoryview, now_ns: int, *, channel_agent_id: str | None = None
-    ) -> Accepted | Rejected:
+    ) -> Accepted[M] | Rejected:
         """Take the bytes of one message.
 
         Args:
@@ -164,7 +198,7 @@ class MessageInbox:
             What became of it; nothing is raised for a bad message.
         """
         try:
-            message = decode_message(data, self.settings.limits, self.code)
+            message = self._decode(data)
         except MessageError as error:
             return self.refuse(error, len(data), channel_agent_id)
         return self.offer(message, now_ns, len(data), channel_agent_id=channel_agent_id)
@@ -176,12 +210,12 @@ class MessageInbox:
 
     def offer(
         self,
-        message: InstanceMessage,
+        message: M,
         now_ns: int,
         size: int,
         *,
         channel_agent_id: str | None = None,
-    ) -> Accepted | Rejected:
+    ) -> Accepted[M] | Rejected:
         """Take a message that was decoded already; ``size`` is its bytes on the air."""
         agent_id = message.agent_id
         if channel_agent_id is not None and channel_agent_id != agent_id:
@@ -202,7 +236,7 @@ class MessageInbox:
 
     def latest(
         self, now_ns: int, *, new_only: bool = True, captured_until_ns: int | None = None
-    ) -> tuple[InstanceMessage, ...]:
+    ) -> tuple[M, ...]:
         """Hand out the newest usable message of each sender, sorted by agent id.
 
         Args:
@@ -253,7 +287,7 @@ class MessageInbox:
         """Counts so far; a snapshot."""
         return InboxStats({name: peer.copy() for name, peer in sorted(self._counters.items())})
 
-    def _check(self, message: InstanceMessage, now_ns: int) -> tuple[Reason, str] | None:
+    def _check(self, message: M, now_ns: int) -> tuple[Reason, str] | None:
         settings = self.settings
         if message.agent_id == self.own_agent_id:
             return Reason.OWN_ECHO, ''
@@ -285,11 +319,11 @@ class MessageInbox:
             return Reason.SUPERSEDED, f'{(peer.used_ns - message.stamp_ns) / 1e9:.3f} s behind'
         return None
 
-    def _store(self, message: InstanceMessage, now_ns: int, counters: PeerStats) -> None:
+    def _store(self, message: M, now_ns: int, counters: PeerStats) -> None:
         peer = self._peers.get(message.agent_id)
         if peer is None or peer.session_id != message.session_id:
             ended: deque[int] = deque(maxlen=8)
-            waiting: list[InstanceMessage] = []
+            waiting: list[M] = []
             if peer is not None:
                 ended = peer.ended
                 ended.append(peer.session_id)
@@ -344,3 +378,30 @@ class MessageInbox:
     ) -> Rejected:
         counters.rejected[reason] = counters.rejected.get(reason, 0) + 1
         return Rejected(reason, detail, agent_id or UNKNOWN_AGENT)
+
+
+class MessageInbox(Inbox[InstanceMessage]):
+    """The inbox of instance messages."""
+
+    def __init__(
+        self,
+        expected_model_id: str | None,
+        own_agent_id: str,
+        settings: InboxSettings | None = None,
+        code: FeatureCode | None = None,
+    ) -> None:
+        """Open an empty inbox.
+
+        Args:
+            expected_model_id: As ``Inbox``.
+            own_agent_id: As ``Inbox``.
+            settings: What is taken.
+            code: Of the expected model; without it compact messages are refused.
+        """
+        super().__init__(
+            expected_model_id,
+            own_agent_id,
+            settings,
+            lambda data: decode_message(data, self.settings.limits, self.code),
+        )
+        self.code = code

@@ -28,7 +28,7 @@ class Reason(str, Enum):
     OVERSIZED = 'oversized'
     """Longer than it says, or more than the receiver takes."""
     NOT_A_MESSAGE = 'not_a_message'
-    """Does not begin like an instance message."""
+    """Does not begin like a message of this kind."""
     VERSION = 'version'
     """Of another major schema version."""
     CHECKSUM = 'checksum'
@@ -41,6 +41,10 @@ class Reason(str, Enum):
     """Holds a number that cannot be, for example a negative size."""
     MODEL = 'model'
     """Features of another model."""
+    GRID = 'grid'
+    """A BEV map of other cells than the receiver's."""
+    CHANNELS = 'channels'
+    """A BEV map of another number of channels than the receiver's model takes."""
     OWN_ECHO = 'own_echo'
     """The receiver's own message came back."""
     TOO_OLD = 'too_old'

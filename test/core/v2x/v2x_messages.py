@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cooptrack_core.geometry import SE3, Boxes3D, PerceptionRange
-from cooptrack_core.structures import InstanceMessage, Role
+from cooptrack_core.geometry import SE3, Boxes3D, MapGrid, PerceptionRange
+from cooptrack_core.structures import BevFeature, InstanceMessage, Role
 
 RANGE = PerceptionRange(-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 MODEL = 'tiny-0123456789ab'
@@ -59,3 +59,27 @@ def make_message(n: int = 3, d: int = 16, seed: int = 0, **changes: object) -> I
         'track_ids': np.arange(n, dtype=np.int64) * 1000,
     }
     return InstanceMessage(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def make_feature(
+    channels: int = 3, rows: int = 4, columns: int = 5, seed: int = 0, **changes: object
+) -> BevFeature:
+    """Build a plausible BEV map whose channels differ in scale and hold zeros."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(channels, rows, columns)) * 10.0 ** random.uniform(
+        -3, 2, (channels, 1, 1)
+    )
+    spread = random.normal(size=(6, 6))
+    fields: dict[str, object] = {
+        'agent_id': 'vehicle_2',
+        'role': Role.VEHICLE,
+        'model_id': MODEL,
+        'session_id': 0xFEDCBA9876543210,
+        'sequence': 7,
+        'stamp_ns': 1_626_155_123_456_789_000,
+        'world_SE3_agent': SE3.from_yaw(0.7, (456_789.123456, 4_428_123.654321, 21.5)),
+        'pose_covariance': spread @ spread.T * 1e-3,
+        'grid': MapGrid(rows, columns, 3.125),
+        'features': np.maximum(values, 0).astype(np.float32),
+    }
+    return BevFeature(**{**fields, **changes})  # type: ignore[arg-type]
