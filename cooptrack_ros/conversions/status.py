@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,33 @@ import numpy as np
 from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.structures import CLASS_NAMES, Role
 from cooptrack_core.v2x import InboxStats, PeerStats
+from cooptrack_core.v2x.clocks import ClockEstimate
 from cooptrack_ros.conversions.geometry import header, ns_to_stamp
 from cooptrack_ros.conversions.instances import AGENT_TYPES
 from cooptrack_ros.conversions.message_types import MessageTypes
 
+_REFERENCES = {'capture': 1, 'publish': 2}
+
 
 def status_to_message(
-    types: MessageTypes, stats: InboxStats, stamp_ns: int, agent_id: str, model_id: str
+    types: MessageTypes,
+    stats: InboxStats,
+    stamp_ns: int,
+    agent_id: str,
+    model_id: str,
+    clocks: Mapping[str, ClockEstimate] | None = None,
 ) -> Any:
-    """Make a cooptrack_msgs/FusionStatus from the counters of an inbox."""
-    rejected = stats.rejected
+    """Make a cooptrack_msgs/FusionStatus.
+
+    Args:
+        types: Where message classes come from.
+        stats: The counters of an inbox.
+        stamp_ns: Time of the report.
+        agent_id: The receiver.
+        model_id: The model it expects.
+        clocks: What is known of the senders' clocks, by agent id.
+    """
+    rejected, clocks = stats.rejected, clocks or {}
     return types.new(
         'cooptrack_msgs/msg/FusionStatus',
         header=header(types, stamp_ns, ''),
@@ -44,11 +61,14 @@ def status_to_message(
         accepted=stats.accepted,
         rejected_reasons=list(rejected),
         rejected_counts=types.sequence(np.array(list(rejected.values()), dtype=np.uint64)),
-        peers=[_peer(types, name, peer) for name, peer in sorted(stats.peers.items())],
+        peers=[
+            _peer(types, name, peer, clocks.get(name))
+            for name, peer in sorted(stats.peers.items())
+        ],
     )
 
 
-def _peer(types: MessageTypes, agent_id: str, peer: PeerStats) -> Any:
+def _peer(types: MessageTypes, agent_id: str, peer: PeerStats, clock: ClockEstimate | None) -> Any:
     counts = np.array(list(peer.rejected.values()), dtype=np.uint64)
     known = peer.accepted > 0
     return types.new(
@@ -67,6 +87,10 @@ def _peer(types: MessageTypes, agent_id: str, peer: PeerStats) -> Any:
         last_stamp=ns_to_stamp(types, peer.last_stamp_ns if known else 0),
         last_age=peer.last_age_ns / 1e9 if known else float('nan'),
         mean_age=peer.mean_age_s,
+        clock_offset=clock.offset_ns / 1e9 if clock else float('nan'),
+        clock_jitter=clock.jitter_ns / 1e9 if clock else float('nan'),
+        clock_samples=clock.samples if clock else 0,
+        clock_reference=_REFERENCES[clock.reference] if clock else 0,
     )
 
 

@@ -18,6 +18,10 @@ The rule is that of ``cooptrack_core.perception.stream``: an ego frame waits up 
 its own capture and uses, per sender, the newest message captured no later than that. The wait
 ends early when every sender has brought a capture at or after the frame's: what it sends next
 belongs to a later frame, as agents capture less often than ``wait``.
+
+Nothing that a peer sends may stall or end the receiver. Serialised messages pass, in this order:
+the budget of the sender's channel, a walk through their lengths, the reader of the middleware,
+the checks of the decoder, those of the inbox. Whatever fails is counted under its reason.
 """
 
 from __future__ import annotations
@@ -28,42 +32,121 @@ from typing import Any
 
 from cooptrack_core.errors import MessageError
 from cooptrack_core.structures import InstanceMessage
-from cooptrack_core.v2x import Accepted, InboxStats, MessageInbox, Reason, Rejected
-from cooptrack_ros.conversions import features_from_message, features_size
+from cooptrack_core.v2x import (
+    Accepted,
+    InboxSettings,
+    InboxStats,
+    MessageInbox,
+    Reason,
+    Rejected,
+)
+from cooptrack_core.v2x.budget import RateLimits, SenderBudget
+from cooptrack_core.v2x.clocks import ClockEstimate, PeerClocks
+from cooptrack_ros.conversions import features_from_message, features_size, stamp_to_ns
+from cooptrack_ros.conversions.cdr import CdrChecker
 
 _POLL_S = 0.005
+# Dropped for their stamps alone: they tell most of all about the sender's clock.
+_OF_WRONG_CLOCKS = (Reason.TOO_OLD, Reason.FROM_FUTURE)
 
 
 class FusionGate:
     """An inbox between the thread that receives and the thread that fuses."""
 
-    def __init__(self, inbox: MessageInbox, wait_ns: int, world_frame: str) -> None:
+    def __init__(
+        self,
+        inbox: MessageInbox,
+        wait_ns: int,
+        world_frame: str,
+        *,
+        limits: RateLimits | None = None,
+        checker: CdrChecker | None = None,
+        deserialize: Callable[[bytes], Any] | None = None,
+    ) -> None:
         """Start without messages.
 
         Args:
             inbox: Checks and counts.
             wait_ns: Longest wait after the capture of the ego frame.
             world_frame: Frame in which the poses of the senders must be given.
+            limits: What each sender may send.
+            checker: Walks through serialised messages; needed by ``receive_serialized``.
+            deserialize: The middleware's reader; needed by ``receive_serialized``.
         """
         self.wait_ns = wait_ns
         self._inbox = inbox
         self._world_frame = world_frame
+        self._checker, self._deserialize = checker, deserialize
+        most = inbox.settings.max_agents
+        self._budget = SenderBudget(limits, most)
+        self._clocks = PeerClocks(max_agents=most)
         self._newest: dict[str, int] = {}
         self._condition = threading.Condition()
 
-    def receive(self, message: Any, channel_agent_id: str, now_ns: int) -> Accepted | Rejected:
+    def change(
+        self,
+        *,
+        wait_ns: int | None = None,
+        settings: InboxSettings | None = None,
+        limits: RateLimits | None = None,
+    ) -> None:
+        """Take other settings while running; what is not given stays."""
+        with self._condition:
+            self.wait_ns = self.wait_ns if wait_ns is None else wait_ns
+            self._inbox.settings = settings or self._inbox.settings
+            if limits is not None and limits != self._budget.limits:
+                self._budget.change(limits)
+            self._condition.notify_all()
+
+    def receive_serialized(
+        self, data: bytes, channel_agent_id: str, now_ns: int, steady_s: float
+    ) -> Accepted | Rejected:
+        """Take a serialised cooptrack_msgs/InstanceFeatures; nothing is raised for a bad one.
+
+        Args:
+            data: What came.
+            channel_agent_id: The agent whose topic it came on.
+            now_ns: Time of arrival.
+            steady_s: The same by a steady clock, s: floods are those of real time.
+        """
+        problem: MessageError | None = None
+        message: Any = None
+        with self._condition:
+            why = self._budget.refusal(channel_agent_id, len(data), steady_s)
+        try:
+            if why is not None:
+                raise MessageError(Reason.RATE_LIMITED, why)
+            if self._checker is None or self._deserialize is None:
+                raise TypeError('serialised messages need a checker and a reader')
+            self._checker.check(data)
+            message = self._deserialize(data)
+        except MessageError as error:
+            problem = error
+        except Exception as error:  # middlewares raise what they like
+            problem = MessageError(Reason.MALFORMED, f'{type(error).__name__}: {error}')
+        if problem is not None:
+            with self._condition:
+                return self._inbox.refuse(problem, len(data), channel_agent_id)
+        return self.receive(message, channel_agent_id, now_ns, size=len(data))
+
+    def receive(
+        self, message: Any, channel_agent_id: str, now_ns: int, *, size: int | None = None
+    ) -> Accepted | Rejected:
         """Take a cooptrack_msgs/InstanceFeatures; nothing is raised for a bad one.
 
         Args:
             message: What came.
             channel_agent_id: The agent whose topic it came on.
             now_ns: Time of arrival.
+            size: Its bytes, for the counters, when they are known.
         """
-        size = features_size(message)
         problem: MessageError | None = None
+        published_ns: int | None = None
         decoded: InstanceMessage | None = None
         try:
+            size = features_size(message) if size is None else size
             decoded = features_from_message(message, self._inbox.settings.limits)
+            published_ns = stamp_to_ns(message.publish_stamp) or None
             if message.world_frame_id != self._world_frame:
                 problem = MessageError(
                     Reason.MALFORMED,
@@ -77,9 +160,13 @@ class FusionGate:
         with self._condition:
             if problem is not None or decoded is None:
                 return self._inbox.refuse(
-                    problem or MessageError(Reason.MALFORMED), size, channel_agent_id
+                    problem or MessageError(Reason.MALFORMED), size or 0, channel_agent_id
                 )
-            verdict = self._inbox.offer(decoded, now_ns, size, channel_agent_id=channel_agent_id)
+            verdict = self._inbox.offer(
+                decoded, now_ns, size or 0, channel_agent_id=channel_agent_id
+            )
+            if isinstance(verdict, Accepted) or verdict.reason in _OF_WRONG_CLOCKS:
+                self._clocks.observe(decoded.agent_id, decoded.stamp_ns, now_ns, published_ns)
             if isinstance(verdict, Accepted):
                 newest = self._newest.get(decoded.agent_id, decoded.stamp_ns)
                 self._newest[decoded.agent_id] = max(newest, decoded.stamp_ns)
@@ -110,6 +197,7 @@ class FusionGate:
         """Forget all senders; counters stay."""
         with self._condition:
             self._newest.clear()
+            self._clocks.reset()
             self._inbox.reset()
 
     @property
@@ -117,3 +205,8 @@ class FusionGate:
         """Counts so far."""
         with self._condition:
             return self._inbox.stats
+
+    def clocks(self, now_ns: int) -> dict[str, ClockEstimate]:
+        """What is known of the senders' clocks, by agent id."""
+        with self._condition:
+            return self._clocks.estimates(now_ns)

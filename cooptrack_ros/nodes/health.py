@@ -23,11 +23,16 @@ from typing import Any
 import numpy as np
 
 from cooptrack_core.v2x import InboxStats, PeerStats
+from cooptrack_core.v2x.clocks import ClockEstimate
 from cooptrack_ros.conversions import header
 from cooptrack_ros.conversions.message_types import MessageTypes
 from cooptrack_ros.nodes.worker import Worker
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
+
+# A sender whose clock certainly runs ahead by more than that is worth a warning: half of what is
+# tolerated by default.
+_AHEAD_NS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -111,15 +116,30 @@ def worker_health(worker: Worker[Any], rate_hz: float, details: Mapping[str, obj
 
 
 def peer_health(
-    stats: InboxStats, now_ns: int, rates: PerSecond, seconds: float
+    stats: InboxStats,
+    now_ns: int,
+    rates: PerSecond,
+    seconds: float,
+    clocks: Mapping[str, ClockEstimate] | None = None,
 ) -> Sequence[Health]:
     """One line per sender, or one that says that there is none."""
     if not stats.peers:
         return [Health('v2x', WARN, 'no message yet from any agent')]
-    return [_peer(name, peer, now_ns, rates, seconds) for name, peer in stats.peers.items()]
+    known = clocks or {}
+    return [
+        _peer(name, peer, now_ns, rates, seconds, known.get(name))
+        for name, peer in stats.peers.items()
+    ]
 
 
-def _peer(name: str, peer: PeerStats, now_ns: int, rates: PerSecond, seconds: float) -> Health:
+def _peer(
+    name: str,
+    peer: PeerStats,
+    now_ns: int,
+    rates: PerSecond,
+    seconds: float,
+    clock: ClockEstimate | None,
+) -> Health:
     rejected = sum(peer.rejected.values())
     fresh = rates.rate(f'{name}/rejected', rejected, seconds)
     bytes_per_second = rates.rate(f'{name}/bytes', peer.bytes_received, seconds)
@@ -130,6 +150,9 @@ def _peer(name: str, peer: PeerStats, now_ns: int, rates: PerSecond, seconds: fl
         level, message = WARN, f'messages are rejected, mostly: {why}'
     elif not peer.accepted or silent_s > 1.0:
         level, message = WARN, 'silent'
+    elif clock is not None and clock.offset_ns < -_AHEAD_NS:
+        ahead = f'{-clock.offset_ns / 1e6:.0f} ms'
+        level, message = WARN, f'its clock runs ahead by {ahead} or more: synchronise the clocks'
     return Health(
         f'v2x {name}',
         level,
@@ -144,5 +167,7 @@ def _peer(name: str, peer: PeerStats, now_ns: int, rates: PerSecond, seconds: fl
             'bytes_per_second': f'{bytes_per_second:.0f}',
             'last_capture_age_s': f'{silent_s:.3f}',
             'mean_age_at_arrival_s': f'{peer.mean_age_s:.3f}',
+            'clock_offset_at_most_s': f'{clock.offset_ns / 1e9:.4f}' if clock else 'nan',
+            'delay_jitter_s': f'{clock.jitter_ns / 1e9:.4f}' if clock else 'nan',
         },
     )

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from cooptrack_core.errors import MessageError
 from cooptrack_core.v2x import InboxSettings, MessageInbox, decode_message, encode_message
+from cooptrack_core.v2x.clocks import PeerClocks
 from cooptrack_ros.bags import bag_types
 from cooptrack_ros.conversions import (
     features_from_message,
@@ -220,3 +221,18 @@ def test_the_status_message_accounts_for_every_message():
     assert peer.received == peer.accepted + sum(peer.rejected_counts) == 2
     assert peer.last_age == peer.mean_age == 0.02
     assert stamp_to_ns(peer.last_stamp) == make_message(0).stamp_ns
+
+
+def test_the_status_message_tells_of_clocks_and_says_nan_where_nothing_is_known():
+    inbox, clocks = MessageInbox(MODEL, 'vehicle', InboxSettings()), PeerClocks()
+    stamp_ns = make_message(0).stamp_ns
+    inbox.receive(encode_message(make_message(1, 4), 'int8'), stamp_ns + 20_000_000)
+    inbox.receive(b'noise' * 100, stamp_ns)
+    clocks.observe('roadside_1', stamp_ns, stamp_ns + 20_000_000, stamp_ns + 15_000_000)
+    estimates = clocks.estimates(stamp_ns + 20_000_000)
+    status = status_to_message(TYPES, inbox.stats, stamp_ns, 'vehicle', MODEL, estimates)
+    unknown, peer = through_cdr(status, 'cooptrack_msgs/msg/FusionStatus').peers
+    assert (peer.clock_offset, peer.clock_jitter, peer.clock_samples) == (0.005, 0.0, 1)
+    assert peer.clock_reference == peer.CLOCK_REFERENCE_PUBLISH
+    assert np.isnan([unknown.clock_offset, unknown.clock_jitter]).all()
+    assert unknown.clock_reference == unknown.CLOCK_REFERENCE_UNKNOWN

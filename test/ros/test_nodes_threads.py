@@ -26,9 +26,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cooptrack_core.perception.stream import RadioStream, StreamOptions
-from cooptrack_core.v2x import MessageInbox
-from cooptrack_ros.bags import bag_types
+from cooptrack_core.v2x import InboxSettings, MessageInbox
+from cooptrack_core.v2x.budget import RateLimits
+from cooptrack_ros.bags import bag_types, typestore
 from cooptrack_ros.conversions import message_to_features
+from cooptrack_ros.conversions.cdr import CdrChecker
+from cooptrack_ros.conversions.instances import TYPE
 from cooptrack_ros.nodes.aligner import FrameAligner, Sighting
 from cooptrack_ros.nodes.gate import FusionGate
 from cooptrack_ros.nodes.playback import PAUSE_NS, Playback
@@ -262,6 +265,84 @@ def test_a_bad_message_is_dropped_counted_and_raises_nothing(change, reason):
     stats = gate.stats
     assert (stats.received, stats.accepted, stats.rejected) == (1, 0, {reason: 1})
     assert gate.receive(features('roadside', 1000, 1), 'roadside', 1010 * MS)
+
+
+def serialized_gate(limits=None, deserialize=None):
+    store = typestore()
+    return FusionGate(
+        MessageInbox('model', 'vehicle'), 50 * MS, 'map', limits=limits,
+        checker=CdrChecker(store, TYPE, 1 << 20, 64),
+        deserialize=deserialize or (lambda data: store.deserialize_cdr(data, TYPE)),
+    )  # fmt: skip
+
+
+def on_the_air(agent_id, ms, sequence):
+    return bytes(typestore().serialize_cdr(features(agent_id, ms, sequence), TYPE))
+
+
+def test_a_serialized_message_is_taken_with_its_true_size_and_its_clock_is_followed():
+    gate = serialized_gate()
+    data = on_the_air('roadside', 1000, 0)
+    assert gate.receive_serialized(data, 'roadside', 1030 * MS, 0.0)
+    assert gate.stats.bytes_received == len(data)
+    assert gate.clocks(1030 * MS)['roadside'].offset_ns == 30 * MS
+    gate.receive_serialized(on_the_air('roadside', 5000, 1), 'roadside', 1100 * MS, 0.1)
+    assert gate.stats.rejected == {'from_future': 1}
+    assert gate.clocks(1100 * MS)['roadside'].offset_ns == -3900 * MS
+    gate.reset()
+    assert gate.clocks(1100 * MS) == {}
+
+
+def test_a_flood_is_not_decoded_and_each_message_of_it_is_counted():
+    decoded = []
+    store = typestore()
+    limits = RateLimits(10.0, 5.0, 1e6, 1e6)
+    gate = serialized_gate(
+        limits, lambda data: decoded.append(1) or store.deserialize_cdr(data, TYPE)
+    )
+    data = on_the_air('rogue', 1000, 0)
+    for _ in range(300):
+        gate.receive_serialized(data, 'rogue', 1010 * MS, 7.0)
+    assert len(decoded) == 5
+    assert gate.receive_serialized(on_the_air('roadside', 1000, 0), 'roadside', 1010 * MS, 7.0)
+    stats = gate.stats
+    assert stats.peers['rogue'].rejected['rate_limited'] == 295
+    assert stats.received == 301 == stats.accepted + sum(stats.rejected.values())
+
+
+def test_what_the_reader_of_the_middleware_raises_ends_nothing():
+    def broken(data):
+        raise RuntimeError('rmw said no')
+
+    gate = serialized_gate(deserialize=broken)
+    verdict = gate.receive_serialized(on_the_air('roadside', 1000, 0), 'roadside', 0, 0.0)
+    assert (str(verdict.reason), verdict.detail) == ('malformed', 'RuntimeError: rmw said no')
+
+
+@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=8))
+def test_whatever_a_peer_sends_accepted_and_rejected_are_what_was_sent(changes):
+    gate, now = serialized_gate(), 1010 * MS
+    good = on_the_air('roadside', 1000, 0)
+    bad = bytearray(good)
+    for at, value in changes:
+        bad[at % len(bad)] = value
+    for data in (good, bytes(bad), bytes(bad[: changes[0][0]]), bytes(bad) + good):
+        gate.receive_serialized(data, 'roadside', now, 0.0)
+    stats = gate.stats
+    assert stats.received == 4 == stats.accepted + sum(stats.rejected.values())
+    assert set(stats.peers) == {'roadside'}  # nobody writes into the figures of another
+
+
+def test_settings_change_while_running_and_counts_stay():
+    gate = make_gate()
+    assert gate.receive(features('roadside', 1000, 0), 'roadside', 1010 * MS)
+    gate.change(wait_ns=7, settings=InboxSettings(max_age_ns=5 * MS))
+    assert gate.wait_ns == 7
+    assert not gate.receive(features('roadside', 1100, 1), 'roadside', 1110 * MS)
+    assert gate.stats.rejected == {'too_old': 1}
+    gate.change(limits=RateLimits(burst_bytes=1.0))
+    assert gate.wait_ns == 7
+    assert gate.stats.received == 2
 
 
 def test_the_gate_gives_the_messages_that_the_offline_stream_gives():
