@@ -193,7 +193,7 @@ def test_a_deflated_body_must_inflate_to_exactly_its_size():
     assert not decode_bev(rebuilt(part(2, 2, good))).features.any()
     for body in (
         zlib.compress(bytes(119)), zlib.compress(bytes(121)), good + b'x', good[:-1], b'',
-        zlib.compress(bytes(10**8)), b'no stream',
+        zlib.compress(bytes(10**6)), b'no stream',
     ):  # fmt: skip
         assert reason_of(rebuilt(part(2, 2, body))) == 'malformed'
     assert reason_of(rebuilt()) == 'malformed'
@@ -201,7 +201,7 @@ def test_a_deflated_body_must_inflate_to_exactly_its_size():
 
 
 def test_a_message_cannot_make_the_reader_allocate_more_than_its_limit():
-    body = zlib.compress(bytes(2**26), 9)  # 64 KiB that inflate to 64 MiB
+    body = zlib.compress(bytes(2**20), 9)  # a kilobyte that says it inflates to 64 MiB
     head = plain()[:SECTIONS]
     data = head + part(2, 3, body)
     for at, value in ((96, 2**13), (98, 2**13), (100, 1)):
@@ -229,7 +229,7 @@ def test_what_cannot_be_sent_is_refused_before_it_is(value):
         encode_bev(make_feature(), 'fp64')
 
 
-def test_6000_mutated_messages_raise_nothing_but_message_errors():
+def test_3000_mutated_messages_raise_nothing_but_message_errors():
     random = np.random.default_rng(20260102)
     seeds = [
         encode_bev(make_feature(seed=n), dtype, deflate)
@@ -238,7 +238,7 @@ def test_6000_mutated_messages_raise_nothing_but_message_errors():
         for deflate in (False, True)
     ]
     reasons: dict[str, int] = {}
-    for i in range(6_000):
+    for i in range(3_000):
         try:
             feature = decode_bev(mutate(seeds[i % len(seeds)], random))
             assert np.isfinite(feature.features).all()
