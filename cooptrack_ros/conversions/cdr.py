@@ -86,8 +86,8 @@ class CdrChecker:
     def _field(self, store: Any, desc: Any) -> Walk:
         kind, what = desc
         if kind.name == 'BASE':
-            size = _SIZES.get(what[0])
-            return _Reader.text if size is None else (lambda reader: reader.numbers(1, size))
+            width = _SIZES.get(what[0])
+            return _Reader.text if width is None else _numbers(1, width)
         if kind.name == 'NAME':
             return self._message(store, what)
         (element_kind, element), count = what
@@ -95,10 +95,10 @@ class CdrChecker:
         one = self._field(store, (element_kind, element))
         if kind.name == 'ARRAY':
             if size is not None:
-                return lambda reader: reader.numbers(count, size)
+                return _numbers(count, size)
             return lambda reader: _repeat(one, reader, count)
         if size is not None:
-            return lambda reader: reader.numbers(reader.length(), size)
+            return _numbers(None, size)
 
         def some(reader: _Reader) -> None:
             length = reader.length()
@@ -144,6 +144,11 @@ class _Reader:
         if self.at > len(self._data):
             missing = self.at - len(self._data)
             raise MessageError(Reason.TRUNCATED, f'{missing} bytes are missing')
+
+
+def _numbers(count: int | None, size: int) -> Walk:
+    """Pass numbers; without a count it is read first."""
+    return lambda reader: reader.numbers(reader.length() if count is None else count, size)
 
 
 def _repeat(step: Walk, reader: _Reader, count: int) -> None:

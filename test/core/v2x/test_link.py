@@ -17,8 +17,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cooptrack_core.v2x import LinkModel
 
@@ -98,3 +102,101 @@ def test_duplicates_and_counts_add_up():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LinkModel(**wrong)
+
+
+def test_reordering_can_be_forbidden_and_the_delays_of_free_links_stay_what_they_were():
+    free = run(LinkModel(300, 100, 0.1, 3))
+    kept = run(LinkModel(300, 100, 0.1, 3, reordering=0.0))
+    assert [i for i, _ in kept] == sorted(i for i, _ in free)
+    early = dict(free)
+    assert all(t >= early[i] for i, t in kept)
+    some = [i for i, _ in run(LinkModel(300, 100, 0.1, 3, reordering=0.3))]
+    swaps = [sum(a > b for a, b in itertools.pairwise(order)) for order in
+             ([i for i, _ in free], some)]  # fmt: skip
+    assert 0 < swaps[1] < swaps[0]
+
+
+def test_a_full_queue_loses_and_memory_stays_bounded():
+    link = LinkModel(10_000, max_in_flight=20, max_bytes_in_flight=1000, bytes_per_second=1e6)
+    for i in range(500):
+        link.send(bytes(90), i)
+        assert link.stats.in_flight <= 11  # 11 of 90 bytes
+    assert link.stats.overflowed == link.stats.lost == 489
+    link.change(max_bytes_in_flight=None)
+    for i in range(500):
+        link.send(bytes(90), i)
+    assert link.stats.in_flight == 20
+    assert len(link.receive(2**62)) == 20
+
+
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        'latency_ms': st.floats(0, 500),
+        'jitter_ms': st.floats(0, 300),
+        'loss': st.floats(0, 1),
+        'duplication': st.floats(0, 1),
+        'reordering': st.floats(0, 1),
+        'bytes_per_second': st.none() | st.floats(1, 1e6),
+        'max_in_flight': st.none() | st.integers(1, 20),
+        'max_bytes_in_flight': st.none() | st.integers(1, 2000),
+    },
+)
+steps = st.lists(st.tuples(changes, st.integers(0, 200), st.booleans()), max_size=40)
+
+
+@given(steps)
+def test_counts_add_up_whatever_changes_while_messages_are_under_way(steps):
+    link, now, arrived = LinkModel(100, 50, 0.2, 5, duplication=0.2), 0, []
+    for settings, size, cleared in steps:
+        link.change(**settings)
+        for _ in range(3):
+            link.send(bytes(size), now)
+            now += 50 * MS
+        if cleared:
+            link.clear()
+        arrived += link.receive(now)
+        s = link.stats
+        assert s.sent + s.duplicated == s.delivered + s.lost + s.in_flight
+        assert s.overflowed + s.cleared <= s.lost
+        assert min(s.delivered, s.lost, s.in_flight) >= 0
+        if link.max_in_flight is not None and 'max_in_flight' not in settings:
+            assert s.in_flight <= 60 + link.max_in_flight
+    arrived += link.receive(2**62)
+    assert link.stats.in_flight == 0
+    assert link.stats.delivered == len(arrived)
+    assert all(d.arrival_ns >= d.sent_ns for d in arrived)
+
+
+@given(steps)
+def test_where_no_message_may_overtake_none_does(steps):
+    link, now, sent = LinkModel(100, 50, 0.0, 5, reordering=0.0), 0, 0
+    arrived = []
+    for settings, _, _ in steps:
+        settings = {k: v for k, v in settings.items() if k != 'reordering'}
+        link.change(**settings)
+        for _ in range(3):
+            link.send(sent.to_bytes(4, 'big'), now)
+            sent, now = sent + 1, now + 20 * MS
+        arrived += link.receive(now)
+    arrived += link.receive(2**62)
+    order = [d.data for d in arrived]
+    assert order == sorted(order)
+
+
+def test_a_wrong_change_changes_nothing():
+    link = LinkModel(10)
+    with pytest.raises(ValueError, match='loss'):
+        link.change(latency_ms=20.0, loss=2.0)
+    with pytest.raises(ValueError, match='seed'):
+        link.change(seed=3)
+    assert (link.latency_ms, link.loss) == (10, 0.0)
+
+
+def test_what_is_under_way_when_settings_change_arrives_as_planned():
+    link = LinkModel(100)
+    link.send(b'a', 0)
+    link.change(latency_ms=10.0, loss=1.0)
+    link.send(b'b', 0)
+    assert [(d.data, d.arrival_ns) for d in link.receive(2**62)] == [(b'a', 100 * MS)]
+    assert link.stats.mean_delay_s == 0.1
