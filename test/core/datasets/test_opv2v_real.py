@@ -67,7 +67,8 @@ def test_agents_see_each_other_where_they_say_they_are(scenario):
         assert labels.track_ids[nearest] == 988
         assert apart[nearest] < 0.05
         assert world.yaws[nearest] == pytest.approx(sender.world_SE3_body.yaw, abs=1e-4)
-        assert np.linalg.norm(labels.boxes.velocities[nearest]) == pytest.approx(20.5867 / 3.6, abs=1e-3)
+        speed = np.linalg.norm(labels.boxes.velocities[nearest])
+        assert speed == pytest.approx(20.5867 / 3.6, abs=1e-3)
 
 
 def test_the_stored_extrinsic_is_lidar_to_camera_in_ue4_axes(scenario):

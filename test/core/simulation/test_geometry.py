@@ -25,7 +25,7 @@ from cooptrack_core.simulation.bodies import MAKERS
 from cooptrack_core.simulation.camera import take_picture
 from cooptrack_core.simulation.labels import sightings
 from cooptrack_core.simulation.layout import Path
-from cooptrack_core.simulation.scene import Capture, SceneSimulation
+from cooptrack_core.simulation.scene import Capture, SceneSimulation, _may_hit
 
 
 def _box_of(capture: Capture, track_id: int, margin: float) -> Boxes3D:
@@ -123,11 +123,12 @@ def test_leaving_out_rays_that_cannot_hit_what_moves_changes_no_pixel(scenes):
                 u for u in scene.road_users(step)
                 if agent.actor is None or u.track_id != agent.actor.track_id
             ]  # fmt: skip
-            near = scene._may_hit(agent, pose, users)
+            moving = [u for u in users if u.track_id not in scene._parked]
+            near = _may_hit(agent.camera, pose, moving)
             shots = [
                 take_picture(
-                    geometry, scene.ground, scene.light, agent.lens,
-                    pose @ agent.agent_SE3_camera, np.random.default_rng(1), near_moving=mask,
+                    geometry, scene.ground, scene.light, agent.lenses[0],
+                    pose @ agent.agent_SE3_cameras[0], np.random.default_rng(1), near_moving=mask,
                 )
                 for mask in (None, near)
             ]  # fmt: skip
@@ -170,7 +171,7 @@ def test_the_roadside_frame_has_the_road_below_and_the_camera_ahead(captures, sm
             pose = capture.site_SE3_agent
             assert pose.translation[2] == pytest.approx(1.8)
             np.testing.assert_allclose(pose.rotation[2], [0, 0, 1], atol=1e-12)
-            forward = capture.agent.agent_SE3_camera.rotation[:, 2]
+            forward = capture.agent.agent_SE3_cameras[0].rotation[:, 2]
             assert abs(np.arctan2(forward[1], forward[0])) < 0.06
             pitch = np.degrees(np.arcsin(-forward[2]))
             low, high = small_preset.camera.roadside_pitch_deg
