@@ -12,7 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""OPV2V reader: rings of cameras, LiDAR, and maps around every agent (reference cobevt.md, 8)."""
+"""OPV2V reader: rings of cameras, LiDAR, and maps around every agent (reference cobevt.md, 8).
+
+Example:
+    >>> dataset = Opv2vDataset('OPV2V', split='validate')             # doctest: +SKIP
+    >>> for frame in dataset.scenarios[0].frames():                    # doctest: +SKIP
+    ...     frame.ego.images, frame.others, frame.labels.dynamic, frame.map_SE3_agents
+"""
 
 from cooptrack_core.datasets.opv2v.dataset import Opv2vDataset
 from cooptrack_core.datasets.opv2v.frame_file import FrameRecord, RingCamera, Vehicle, read_frame
