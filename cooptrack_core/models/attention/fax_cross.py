@@ -20,6 +20,7 @@ Source: CoBEVT, section 3.3; reference section 2.4.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.models.attention.dot_product import attend
@@ -29,7 +30,7 @@ Size = tuple[int, int]
 
 
 class RingAttention(nn.Module):
-    """Attention of BEV tokens on all cameras' tokens of their group.
+    """Weights of one attention of BEV tokens on all cameras' tokens of their group.
 
     Args:
         dims: Channels C.
@@ -45,45 +46,26 @@ class RingAttention(nn.Module):
         self.output = nn.Linear(dims, dims)
 
     def forward(
-        self,
-        query: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        windows: tuple[Size, Size],
-        cut: Cut,
-        keep: Tensor | None,
-        share: Tensor | None,
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, share: Tensor | None
     ) -> Tensor:
-        """Attend.
+        """Attend inside G groups.
 
         Args:
-            query: (A, Q, H, W, C) projected queries, one copy per camera or a single one.
-            keys: (A, N, h, w, C) maps of the images.
-            values: (A, N, h, w, C).
-            windows: Group size of queries and of images; the numbers of groups agree.
-            cut: How the images are cut; the queries are always cut into windows.
-            keep: (A, N, h, w) bool, tokens of the images that count; None for all.
-            share: (A, Q) weight of each query copy in their mean.
+            query: (G, Q T, C) projected, Q copies of each token: one per camera, or one.
+            key: (G, K, C) projected.
+            value: (G, K, C) projected.
+            mask: (G, K) bool, keys that count; None for all.
+            share: (G, Q) weight of each copy in their mean; None for equal ones.
 
         Returns:
-            (A, H, W, C).
+            (G, Q T, C), or (G, T, C) with ``share``.
         """
-        agents, copies, rows, columns, _ = query.shape
-        q = partition(query, windows[0], 'window')
-        k = partition(self.key(keys), windows[1], cut)
-        v = partition(self.value(values), windows[1], cut)
-        mask = None
-        if keep is not None:
-            mask = partition(keep[..., None], windows[1], cut).transpose(1, 2)[:, None]
-        out = attend(q, k, v, self.heads, mask)
-        out = out.unflatten(1, (copies, -1))  # (A X Y, Q, tokens, C)
+        keep = None if mask is None else mask[:, None, None]
+        out = attend(query, key, value, self.heads, keep)
+        # Projected after the mean over the copies: the same, on fewer tokens.
         if share is not None:
-            groups = share.repeat_interleave(out.shape[0] // agents, 0)
-            out = (out * groups[:, :, None, None]).sum(1)
-        else:
-            out = out.mean(1) if copies > 1 else out[:, 0]
-        # Projected after the mean: the same, on fewer tokens.
-        result: Tensor = self.output(merge(out, (1, rows, columns), windows[0], 'window')[:, 0])
+            out = (out.unflatten(1, (share.shape[1], -1)) * share[:, :, None, None]).sum(1)
+        result: Tensor = self.output(out)
         return result
 
 
@@ -99,7 +81,7 @@ class FaxCrossAttention(nn.Module):
 
     def __init__(self, dims: int, heads: int, query_window: Size, image_window: Size) -> None:
         super().__init__()
-        self.windows = (query_window, image_window)
+        self.query_window, self.image_window = query_window, image_window
         self.local_attention = RingAttention(dims, heads)
         self.local_norm = nn.LayerNorm(dims)
         self.local_mlp = _mlp(dims)
@@ -107,6 +89,10 @@ class FaxCrossAttention(nn.Module):
         self.global_norm = nn.LayerNorm(dims)
         self.global_mlp = _mlp(dims)
         self.norm = nn.LayerNorm(dims)
+
+    def local_query(self, query: Tensor) -> Tensor:
+        """Project and cut the queries (A, Q, H, W, C) of the first attention."""
+        return partition(self.local_attention.query(query), self.query_window, 'window')
 
     def forward(
         self,
@@ -123,9 +109,8 @@ class FaxCrossAttention(nn.Module):
 
         Args:
             bev: (A, H, W, C).
-            query: (A, N, H, W, C) projected queries of the first attention, one per camera; None
-                takes the map itself.
-            keys: (A, N, h, w, C).
+            query: Of ``local_query`` with one copy per camera; None takes the map itself.
+            keys: (A, N, h, w, C), whole windows.
             values: (A, N, h, w, C).
             keep: (A, N, h, w) bool, tokens that count; None for all.
             cameras_valid: (A, N) bool; None for all. The map of an agent without any camera
@@ -134,26 +119,61 @@ class FaxCrossAttention(nn.Module):
         Returns:
             (A, H, W, C).
         """
-        windows, share, one = self.windows, None, None
+        agents, cameras = keys.shape[:2]
+        one = share = None
         if cameras_valid is not None:
             one = cameras_valid.any(1, keepdim=True).to(bev)  # (A, 1)
-            if query is not None:
-                share = cameras_valid.to(bev) / cameras_valid.sum(1, keepdim=True).clamp(min=1)
-            else:
-                share = one
+            share = cameras_valid.to(bev) / cameras_valid.sum(1, keepdim=True).clamp(min=1)
+        elif query is not None and cameras > 1:
+            share = bev.new_full((agents, cameras), 1 / cameras)
         if keep is not None:
             # Without a camera everything is kept, and the result weighted by zero.
             keep = keep | ~keep.flatten(1).any(1)[:, None, None, None]
-        if query is None:
-            query = self.local_attention.query(bev[:, None])
-        seen = self.local_attention(query, keys, values, windows, 'window', keep, share)
-        bev = bev + seen
+        parts = (self.local_attention, self.global_attention)
+        k1, k2 = _project(keys, [part.key for part in parts])
+        v1, v2 = _project(values, [part.value for part in parts])
+
+        share = share if query is not None else one
+        query = self.local_query(bev[:, None]) if query is None else query
+        bev = bev + self._attend(self.local_attention, bev, query, k1, v1, 'window', keep, share)
         bev = bev + self.local_mlp(self.local_norm(bev))
-        query = self.global_attention.query(bev[:, None])
-        bev = bev + self.global_attention(query, keys, values, windows, 'grid', keep, one)
+
+        query = partition(self.global_attention.query(bev[:, None]), self.query_window, 'window')
+        bev = bev + self._attend(self.global_attention, bev, query, k2, v2, 'grid', keep, one)
         bev = bev + self.global_mlp(self.global_norm(bev))
         result: Tensor = self.norm(bev)
         return result
+
+    def _attend(
+        self,
+        attention: RingAttention,
+        bev: Tensor,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        cut: Cut,
+        keep: Tensor | None,
+        share: Tensor | None,
+    ) -> Tensor:
+        """Groups of the images meet the windows of the queries; (A, H, W, C)."""
+        k, v = partition(keys, self.image_window, cut), partition(values, self.image_window, cut)
+        mask = None
+        if keep is not None:
+            mask = partition(keep[..., None], self.image_window, cut)[..., 0]
+        if share is not None:
+            share = share.repeat_interleave(query.shape[0] // share.shape[0], 0)
+        out = attention(query, k, v, mask, share)
+        return merge(out, (1, bev.shape[1], bev.shape[2]), self.query_window, 'window')[:, 0]
+
+
+def _project(x: Tensor, projections: list[nn.Module]) -> tuple[Tensor, ...]:
+    """Several Linear(LayerNorm(x)): normalised once, one product with all weights side by side."""
+    weights, biases = [], []
+    for norm, linear in projections:  # type: ignore[attr-defined]
+        weights.append(linear.weight * norm.weight)
+        biases.append(linear.bias + linear.weight @ norm.bias)
+    plain = F.layer_norm(x, x.shape[-1:])
+    return F.linear(plain, torch.cat(weights), torch.cat(biases)).chunk(len(projections), -1)
 
 
 def _mlp(dims: int) -> nn.Sequential:
@@ -163,6 +183,4 @@ def _mlp(dims: int) -> nn.Sequential:
 def fit(maps: Tensor, window: Size) -> Tensor:
     """Maps (A, N, h, w, C) with zeros below and to the right, so that windows fit."""
     rows, columns = -maps.shape[2] % window[0], -maps.shape[3] % window[1]
-    if rows == 0 and columns == 0:
-        return maps
-    return torch.nn.functional.pad(maps, (0, 0, 0, columns, 0, rows))
+    return F.pad(maps, (0, 0, 0, columns, 0, rows)) if rows or columns else maps

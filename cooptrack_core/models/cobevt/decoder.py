@@ -19,6 +19,8 @@ Source: reference section 6 (CoBEVT) and section 10 (cross-view transformers, nu
 
 from __future__ import annotations
 
+import itertools
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,11 +74,10 @@ class MapDecoder(nn.Module):
     def __init__(self, channels: int, config: MapDecoderConfig) -> None:
         super().__init__()
         widths = (channels, *config.channels)
-        pairs = list(zip(widths, widths[1:], strict=False))
         self.kind = config.kind
         self.blocks = nn.ModuleList(
             NearestBlock(a, b) if config.kind == 'nearest' else CvtBlock(a, b, channels)
-            for a, b in pairs
+            for a, b in itertools.pairwise(widths)
         )
 
     def forward(self, features: Tensor) -> Tensor:

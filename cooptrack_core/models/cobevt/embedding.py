@@ -89,15 +89,20 @@ class CameraEmbedding(nn.Module):
             (A, N, p, C), unit length.
         """
         rays = agent_T_camera[..., :3] @ torch.linalg.inv(intrinsics)  # (A, N, 4, 3)
-        ends = rays + torch.nn.functional.pad(agent_T_camera[..., 3:], (2, 0))
+        ends = rays + nn.functional.pad(agent_T_camera[..., 3:], (2, 0))
         matrix = self.direction.weight.flatten(1) @ ends  # (A, N, C, 3)
         codes = (matrix @ pixels).transpose(-1, -2) - self.camera(agent_T_camera)[..., None, :]
         return _unit(codes)
 
     @full_precision
     def queries(self, agent_T_camera: Tensor) -> Tensor:
-        """(A, N, H, W, C) encoded BEV cells as seen from each camera, unit length."""
-        assert self.cell is not None
+        """(A, N, H, W, C) encoded BEV cells as seen from each camera, unit length.
+
+        Raises:
+            ValueError: The queries of this stage carry no position.
+        """
+        if self.cell is None:
+            raise ValueError('there are no cells here')
         cells = nn.functional.linear(self.cells, self.cell.weight.flatten(1), self.cell.bias)
         return _unit(cells - self.camera(agent_T_camera)[:, :, None, None])
 

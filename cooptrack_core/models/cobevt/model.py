@@ -52,6 +52,7 @@ class Cobevt(nn.Module):
     def __init__(self, config: CobevtConfig, fusion: MapFusion | None = None) -> None:
         super().__init__()
         self.config = config
+        self.channels_last = False  # see inference.py
         self.backbone = _backbone(config.backbone)
         levels = config.backbone.levels
         self.sinbevt = SinBevt(config, [self.backbone.out_channels[i] for i in levels])
@@ -153,7 +154,14 @@ class Cobevt(nn.Module):
         return warped.view_as(maps), valid
 
     def decode(self, fused: Tensor) -> dict[Target, Tensor]:
-        """Logits of (B, C, H, W), or of one (C, H, W), by target: ([B,] classes, rows, columns)."""
+        """Logits by target.
+
+        Args:
+            fused: (B, C, H, W), or one (C, H, W).
+
+        Returns:
+            (B, classes, rows, columns), or (classes, rows, columns), each.
+        """
         trunk = self.decoder(fused if fused.ndim == 4 else fused[None])
         logits: dict[Target, Tensor] = {t: self.heads[t](trunk) for t in self.config.targets}
         return logits if fused.ndim == 4 else {t: x[0] for t, x in logits.items()}
@@ -183,6 +191,8 @@ class Cobevt(nn.Module):
         return MapOutputs(features, warped, valid, fused, decoded, logits)
 
     def _image_features(self, images: Tensor) -> list[Tensor]:
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
         levels = self.backbone(images)
         return [levels[i] for i in self.config.backbone.levels]
 

@@ -19,7 +19,9 @@ Source: CoBEVT, section 3.3; reference section 2.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,23 @@ from cooptrack_core.models.attention.fax_self import MapSelfAttention
 from cooptrack_core.models.backbones.resnet import Bottleneck
 from cooptrack_core.models.cobevt.config import CobevtConfig
 from cooptrack_core.models.cobevt.embedding import CameraEmbedding, pixel_plane
+
+# Calibrations a frozen module remembers; one of official size takes 45 MB per agent.
+_REMEMBERED = 4
+
+
+@dataclass(frozen=True, eq=False)
+class StageGeometry:
+    """What a stage needs of the calibration.
+
+    Attributes:
+        codes: (A, N, h, w, C) encoded viewing directions of the image tokens.
+        query: Projected queries of the first attention with their positions, cut into windows;
+            None for stages whose queries carry no position.
+    """
+
+    codes: Tensor
+    query: Tensor | None
 
 
 class SinBevtStage(nn.Module):
@@ -61,12 +80,29 @@ class SinBevtStage(nn.Module):
         last = stage + 1 == len(sin.dims)
         self.downsample = None if last else _downsample(dims, sin.dims[stage + 1])
 
+    def geometry(
+        self, bev: Tensor | None, size: tuple[int, int], intrinsics: Tensor, agent_T_camera: Tensor
+    ) -> StageGeometry:
+        """What follows from the calibration alone.
+
+        Args:
+            bev: (H, W, C) learnt queries, for the first stage.
+            size: h, w of the image features.
+            intrinsics: (A, N, 3, 3).
+            agent_T_camera: (A, N, 4, 4).
+        """
+        pixels = pixel_plane(size, self.image, self.pixels_from_edges).to(intrinsics)
+        codes = self.embedding.images(pixels, intrinsics, agent_T_camera).unflatten(2, size)
+        if bev is None or self.embedding.cell is None:
+            return StageGeometry(codes, None)
+        places = self.embedding.queries(agent_T_camera)
+        return StageGeometry(codes, self.attention.local_query(bev + places))
+
     def forward(
         self,
         bev: Tensor,
         features: Tensor,
-        intrinsics: Tensor,
-        agent_T_camera: Tensor,
+        geometry: StageGeometry,
         cameras_valid: Tensor | None,
     ) -> Tensor:
         """Look at the images.
@@ -74,25 +110,16 @@ class SinBevtStage(nn.Module):
         Args:
             bev: (A, H, W, C).
             features: (A * N, C_f, h, w).
-            intrinsics: (A, N, 3, 3).
-            agent_T_camera: (A, N, 4, 4).
+            geometry: Of this stage.
             cameras_valid: (A, N) bool; None for all.
 
         Returns:
             (A, H', W', C'), half the size and the next stage's channels but for the last stage.
         """
-        ring = agent_T_camera.shape[:2]
-        size = (features.shape[-2], features.shape[-1])
-        pixels = pixel_plane(size, self.image, self.pixels_from_edges).to(intrinsics)
-        codes = self.embedding.images(pixels, intrinsics, agent_T_camera)
-        keys = codes.unflatten(2, size) + self.keys(features).permute(0, 2, 3, 1).unflatten(
-            0, ring
-        )
+        codes = geometry.codes
+        ring, size = codes.shape[:2], (codes.shape[2], codes.shape[3])
+        keys = codes + self.keys(features).permute(0, 2, 3, 1).unflatten(0, ring)
         values = self.values(features).permute(0, 2, 3, 1).unflatten(0, ring)
-        query = None
-        if self.embedding.cell is not None:
-            places = self.embedding.queries(agent_T_camera)
-            query = self.attention.local_attention.query(bev[:, None] + places)
         keys, values = fit(keys, self.window), fit(values, self.window)
         groups = (keys.shape[2] // self.window[0], keys.shape[3] // self.window[1])
         if groups != self.groups:
@@ -101,7 +128,7 @@ class SinBevtStage(nn.Module):
                 f'{self.groups}'
             )
         keep = self._keep(size, keys, cameras_valid)
-        bev = self.attention(bev, query, keys, values, keep, cameras_valid)
+        bev = self.attention(bev, geometry.query, keys, values, keep, cameras_valid)
         maps = self.refine(bev.permute(0, 3, 1, 2))
         if self.downsample is not None:
             maps = self.downsample(maps)
@@ -138,6 +165,8 @@ class SinBevt(nn.Module):
         self.stages = nn.ModuleList(
             SinBevtStage(config, s, channels) for s, channels in enumerate(image_channels)
         )
+        self.frozen = False
+        self._known: OrderedDict[tuple[bytes | str, ...], list[StageGeometry]] = OrderedDict()
         self.self_attention = None
         if sin.self_attention:
             self.self_attention = MapSelfAttention(
@@ -162,13 +191,42 @@ class SinBevt(nn.Module):
         Returns:
             (A, C, H, W).
         """
-        agents = agent_T_camera.shape[0]
-        bev = self.queries.permute(1, 2, 0).expand(agents, -1, -1, -1)
-        for stage, level in zip(self.stages, features, strict=True):
-            bev = stage(bev, level, intrinsics, agent_T_camera, cameras_valid)
+        bev = self.queries.permute(1, 2, 0)
+        sizes = [(level.shape[-2], level.shape[-1]) for level in features]
+        geometry = self._geometry(bev, sizes, intrinsics, agent_T_camera)
+        bev = bev.expand(agent_T_camera.shape[0], -1, -1, -1)
+        for stage, level, known in zip(self.stages, features, geometry, strict=True):
+            bev = stage(bev, level, known, cameras_valid)
         if self.self_attention is not None:
             bev = self.self_attention(bev)
         return bev.permute(0, 3, 1, 2).contiguous()
+
+    def _geometry(
+        self,
+        bev: Tensor,
+        sizes: list[tuple[int, int]],
+        intrinsics: Tensor,
+        agent_T_camera: Tensor,
+    ) -> list[StageGeometry]:
+        """Geometry of all stages; a frozen module remembers that of the latest calibrations."""
+        key = None
+        if self.frozen:
+            parts = (intrinsics.shape, intrinsics, agent_T_camera, bev.dtype, sizes)
+            key = tuple(
+                p.cpu().numpy().tobytes() if isinstance(p, Tensor) else str(p) for p in parts
+            )
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        geometry = [
+            stage.geometry(bev if s == 0 else None, sizes[s], intrinsics, agent_T_camera)  # type: ignore[operator]
+            for s, stage in enumerate(self.stages)
+        ]
+        if key is not None:
+            self._known[key] = geometry
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return geometry
 
 
 def _projection(channels: int, dims: int) -> nn.Sequential:
