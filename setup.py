@@ -88,6 +88,7 @@ setup(
             'agent_node = cooptrack_ros.nodes.agent_node:main',
             'cooperative_node = cooptrack_ros.nodes.cooperative_node:main',
             'dataset_player_node = cooptrack_ros.nodes.dataset_player_node:main',
+            'v2x_channel_node = cooptrack_ros.nodes.v2x_channel_node:main',
         ],
     },
     zip_safe=False,

@@ -144,6 +144,32 @@ def given_parameters(node: Any) -> tuple[str, ...]:
     return tuple(name for name in overrides if name.split('.')[0] not in builtin)
 
 
+def message_class(name: str) -> Any:
+    """Class of a message type such as ``std_msgs/msg/String``.
+
+    Raises:
+        ImportError, AttributeError, ValueError: There is none.
+    """
+    from rosidl_runtime_py.utilities import get_message
+
+    return get_message(name)
+
+
+def declare_float(node: Any, name: str, default: float, text: str) -> str | None:
+    """Declare a double that may change while the node runs; return why a given one is refused.
+
+    A value that is refused leaves the parameter undeclared.
+    """
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+
+    try:
+        node.declare_parameter(name, default, ParameterDescriptor(description=text))
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        return str(error)
+    return None
+
+
 class Reporter:
     """Logs a repeated event at most every few seconds, and how often it came."""
 

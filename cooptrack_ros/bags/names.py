@@ -30,10 +30,12 @@ DETECTIONS = '/cooptrack/detections'
 MARKERS = '/cooptrack/markers'
 AGENTS = '/cooptrack/agents'
 STATUS = '/cooptrack/fusion_status'
+CHANNEL_STATUS = '/cooptrack/channel_status'
 GROUND_TRUTH = '/gt/tracks'
 GROUND_TRUTH_DETECTIONS = '/gt/detections'
 GROUND_TRUTH_MARKERS = '/gt/markers'
 
+_SENT = re.compile(r'^/v2x_tx/(?P<agent>[^/]+)/(?P<rest>.+)$')
 _IMAGE = re.compile(
     r'^/(?P<agent>[^/]+)/(?P<camera>[^/]+)/(?P<kind>image_raw|image_rect)(?P<zip>/compressed)?$'
 )
@@ -72,6 +74,22 @@ def agent_info_topic(agent_id: str) -> str:
 def features_topic(agent_id: str) -> str:
     """Topic of the radio messages of an agent."""
     return f'/v2x/{agent_id}/instance_features'
+
+
+def sent_topic(agent_id: str, rest: str) -> str:
+    """Topic on which an agent sends when v2x_channel_node stands between it and the others."""
+    return f'/v2x_tx/{agent_id}/{rest}'
+
+
+def air_topic(agent_id: str, rest: str) -> str:
+    """Topic on which the others hear it."""
+    return f'/v2x/{agent_id}/{rest}'
+
+
+def parse_sent_topic(topic: str) -> tuple[str, str] | None:
+    """Agent and rest of a topic below ``/v2x_tx/``; None when it is none."""
+    match = _SENT.match(topic)
+    return (match['agent'], match['rest']) if match else None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ from cooptrack_ros.conversions.markers import MarkerBuilder, agent_markers
 from cooptrack_ros.conversions.message_types import BagTypes, MessageTypes, RosTypes
 from cooptrack_ros.conversions.status import (
     agent_info_to_message,
+    channel_to_message,
     role_from_agent_type,
     status_to_message,
 )
@@ -65,6 +66,7 @@ __all__ = [
     'agent_info_to_message',
     'agent_markers',
     'calibration_from_info',
+    'channel_to_message',
     'check_image_size',
     'compressed_to_message',
     'features_from_message',

@@ -26,6 +26,7 @@ from cooptrack_core.geometry import PerceptionRange
 from cooptrack_core.structures import CLASS_NAMES, Role
 from cooptrack_core.v2x import InboxStats, PeerStats
 from cooptrack_core.v2x.clocks import ClockEstimate
+from cooptrack_core.v2x.link import LinkModel
 from cooptrack_ros.conversions.geometry import header, ns_to_stamp
 from cooptrack_ros.conversions.instances import AGENT_TYPES
 from cooptrack_ros.conversions.message_types import MessageTypes
@@ -91,6 +92,42 @@ def _peer(types: MessageTypes, agent_id: str, peer: PeerStats, clock: ClockEstim
         clock_jitter=clock.jitter_ns / 1e9 if clock else float('nan'),
         clock_samples=clock.samples if clock else 0,
         clock_reference=_REFERENCES[clock.reference] if clock else 0,
+    )
+
+
+def channel_to_message(
+    types: MessageTypes, links: Mapping[tuple[str, str], LinkModel], stamp_ns: int
+) -> Any:
+    """Make a cooptrack_msgs/ChannelStatus from links by agent id and topic."""
+    return types.new(
+        'cooptrack_msgs/msg/ChannelStatus',
+        header=header(types, stamp_ns, ''),
+        links=[_link(types, *name, link) for name, link in sorted(links.items())],
+    )
+
+
+def _link(types: MessageTypes, agent_id: str, topic: str, link: LinkModel) -> Any:
+    stats = link.stats
+    return types.new(
+        'cooptrack_msgs/msg/LinkStatus',
+        agent_id=agent_id,
+        topic=topic,
+        sent=stats.sent,
+        duplicated=stats.duplicated,
+        delivered=stats.delivered,
+        lost=stats.lost,
+        in_flight=stats.in_flight,
+        overflowed=stats.overflowed,
+        cleared=stats.cleared,
+        bytes_sent=stats.bytes_sent,
+        bytes_delivered=stats.bytes_delivered,
+        mean_delay=stats.mean_delay_s,
+        latency=link.latency_ms / 1e3,
+        jitter=link.jitter_ms / 1e3,
+        loss=float(link.loss),
+        duplication=float(link.duplication),
+        reordering=float(link.reordering),
+        bytes_per_second=float(link.bytes_per_second or 'inf'),
     )
 
 

@@ -29,7 +29,7 @@ from cooptrack_ros import _compat
 from cooptrack_ros.bags import names
 from cooptrack_ros.conversions import MarkerBuilder, message_to_features, tracks_to_message
 from cooptrack_ros.nodes import base, qos
-from cooptrack_ros.nodes.parameters import AgentParameters, declare
+from cooptrack_ros.nodes.parameters import AgentParameters, declare, watch
 
 
 class AgentNode:
@@ -59,9 +59,12 @@ class AgentNode:
         self._markers = MarkerBuilder(
             self._base.types, frame_id=p.world_frame, prefix=p.agent_id, lifetime_ns=10**9
         )
-        radio: qos.Stream = 'radio' if p.v2x_reliability == 'best_effort' else 'radio_reliable'
         self._features_out = qos.publisher(
-            node, InstanceFeatures, names.features_topic(p.agent_id), radio, lifespan_ms=1000.0
+            node,
+            InstanceFeatures,
+            names.features_topic(p.agent_id),
+            qos.radio(p.v2x_reliability),
+            lifespan_ms=1000.0,
         )
         self._tracks_out = qos.publisher(node, TrackedObjects, f'/{p.agent_id}/tracks', 'result')
         self._markers_out = qos.publisher(node, MarkerArray, f'/{p.agent_id}/markers', 'result')
@@ -70,10 +73,16 @@ class AgentNode:
         )
         self._base.start()
         self._info_out.publish(self._base.agent_info(self._frame_id))
+        watch(node, p, self._change)
 
     def close(self) -> None:
         """End the thread."""
         self._base.close()
+
+    def _change(self, parameters: AgentParameters, others: dict[str, Any]) -> None:
+        """Take over what may change while running."""
+        self._base.change(parameters)
+        self._p = parameters
 
     def _perceive(self, frame: AgentFrame, current: Callable[[], bool]) -> None:
         result = self._perception.process(frame)

@@ -101,6 +101,12 @@ class Perceiver:
         self._sensors = Sensors(self._node, self._p, self.worker.offer, self._jumped)
         self._timer = _compat.steady_timer(self._node, 1.0, self._publish_health)
 
+    def change(self, parameters: SensorParameters) -> None:
+        """Take over what may change while running."""
+        self._p = parameters
+        if self._sensors is not None:
+            self._sensors.change(parameters)
+
     def close(self) -> None:
         """End the thread."""
         if not self.worker.stop():

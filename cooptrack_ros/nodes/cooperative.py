@@ -17,9 +17,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from rclpy.serialization import deserialize_message
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
@@ -27,10 +29,11 @@ from cooptrack_core.geometry import SE3
 from cooptrack_core.perception import CooperativePerception
 from cooptrack_core.structures import AgentFrame, InstanceMessage, Role
 from cooptrack_core.structures import TrackedObjects as CoreTracks
-from cooptrack_core.v2x import InboxSettings, MessageInbox, Rejected
+from cooptrack_core.v2x import InboxSettings, Limits, MessageInbox, Rejected
+from cooptrack_core.v2x.budget import RateLimits
 from cooptrack_msgs.msg import FusionStatus, InstanceFeatures, TrackedObjects
 from cooptrack_ros import _compat
-from cooptrack_ros.bags import names
+from cooptrack_ros.bags import names, typestore
 from cooptrack_ros.conversions import (
     MarkerBuilder,
     agent_markers,
@@ -38,10 +41,12 @@ from cooptrack_ros.conversions import (
     tracks_to_detections,
     tracks_to_message,
 )
+from cooptrack_ros.conversions.cdr import CdrChecker
+from cooptrack_ros.conversions.instances import TYPE
 from cooptrack_ros.nodes import base, qos
 from cooptrack_ros.nodes.gate import FusionGate
 from cooptrack_ros.nodes.health import Health, PerSecond, peer_health
-from cooptrack_ros.nodes.parameters import CooperativeParameters, declare
+from cooptrack_ros.nodes.parameters import CooperativeParameters, declare, watch
 
 _FEATURES = re.compile(r'^/v2x/(?P<agent>[^/]+)/instance_features$')
 _MS = 1_000_000
@@ -74,22 +79,21 @@ class CooperativeNode:
                 'are fused. Remedy: use cooperative weights of "cooptrack train"'
             )
         self._perception = CooperativePerception(model, p.agent_id)
-        max_age, ahead = round(p.max_age_ms * _MS), round(p.future_tolerance_ms * _MS)
-        settings = InboxSettings(
-            max_age_ns=max_age,
-            future_tolerance_ns=ahead,
-            forget_after_ns=max(10_000 * _MS, max_age + ahead),
-        )
+        settings = _inbox_settings(p)
         self._gate = FusionGate(
             MessageInbox(model.sender_id, p.agent_id, settings),
             round(p.wait_ms * _MS),
             p.world_frame,
+            limits=_rate_limits(p),
+            # Typed fields take a little more room than the same bytes on the air.
+            checker=CdrChecker(
+                typestore(), TYPE, settings.limits.max_bytes + 4096, settings.limits.max_sections
+            ),
+            deserialize=lambda data: deserialize_message(data, InstanceFeatures),
         )
         self._rates = PerSecond()
         self._markers = MarkerBuilder(
-            self._base.types,
-            frame_id=p.world_frame,
-            lifetime_ns=round(p.marker_lifetime_s * 1e9),
+            self._base.types, frame_id=p.world_frame, lifetime_ns=_lifetime_ns(p)
         )
         self._agents: dict[str, tuple[Role, SE3]] = {}
         self._peers: dict[str, Any] = {}
@@ -97,10 +101,21 @@ class CooperativeNode:
         self._base.start()
         self._discover()
         self._discovery = _compat.steady_timer(node, 0.5, self._discover)
+        watch(node, p, self._change)
 
     def close(self) -> None:
         """End the thread."""
         self._base.close()
+
+    def _change(self, parameters: CooperativeParameters, others: dict[str, Any]) -> None:
+        """Take thresholds over while running."""
+        p = parameters
+        self._gate.change(
+            wait_ns=round(p.wait_ms * _MS), settings=_inbox_settings(p), limits=_rate_limits(p)
+        )
+        self._markers.lifetime_ns = _lifetime_ns(p)
+        self._base.change(p)
+        self._p = p
 
     def _advertise(self) -> None:
         def out(kind: Any, topic: str) -> Any:
@@ -124,13 +139,14 @@ class CooperativeNode:
                 self._listen(agent_id)
 
     def _listen(self, agent_id: str) -> None:
-        limit = 64  # agents come and go; nobody may open topics without end
+        limit = self._p.max_agents  # nobody may open topics without end
         if len(self._peers) >= limit:
             self._base.report.warn('peers', f'more than {limit} agents: {agent_id} is not heard')
             return
 
-        def on_features(message: Any) -> None:
-            verdict = self._gate.receive(message, agent_id, _compat.now_ns(self._node))
+        def on_features(data: bytes) -> None:
+            now_ns, steady_s = _compat.now_ns(self._node), time.perf_counter()
+            verdict = self._gate.receive_serialized(data, agent_id, now_ns, steady_s)
             if isinstance(verdict, Rejected):
                 self._base.report.warn(
                     f'{agent_id}/{verdict.reason}',
@@ -138,12 +154,15 @@ class CooperativeNode:
                     f'{verdict.detail}',
                 )
 
-        radio: qos.Stream = (
-            'radio' if self._p.v2x_reliability == 'best_effort' else 'radio_reliable'
-        )
         topic = names.features_topic(agent_id)
+        # As bytes: what a peer sends is looked at before the middleware's reader believes it.
         self._peers[agent_id] = qos.subscription(
-            self._node, InstanceFeatures, topic, on_features, radio
+            self._node,
+            InstanceFeatures,
+            topic,
+            on_features,
+            qos.radio(self._p.v2x_reliability),
+            raw=True,
         )
         self._node.get_logger().info(f'listening to {topic}')
 
@@ -178,23 +197,48 @@ class CooperativeNode:
                     self._agents,
                     frame.stamp_ns,
                     frame_id=world,
-                    lifetime_ns=round(self._p.marker_lifetime_s * 1e9),
+                    lifetime_ns=_lifetime_ns(self._p),
                 )
             )
+        now_ns = _compat.now_ns(self._node)
         self._status_out.publish(
             status_to_message(
                 types,
                 self._gate.stats,
-                _compat.now_ns(self._node),
+                now_ns,
                 self._p.agent_id,
                 self._base.model.sender_id or '',
+                self._gate.clocks(now_ns),
             )
         )
 
     def _health(self, now_ns: int, seconds: float) -> Sequence[Health]:
-        return peer_health(self._gate.stats, now_ns, self._rates, seconds)
+        clocks = self._gate.clocks(now_ns)
+        return peer_health(self._gate.stats, now_ns, self._rates, seconds, clocks)
 
     def _forget(self) -> None:
         self._perception.reset()
         self._agents.clear()
         self._markers_out.publish(self._markers.reset(_compat.now_ns(self._node)))
+
+
+def _inbox_settings(p: CooperativeParameters) -> InboxSettings:
+    max_age, ahead = round(p.max_age_ms * _MS), round(p.future_tolerance_ms * _MS)
+    return InboxSettings(
+        max_age_ns=max_age,
+        future_tolerance_ns=ahead,
+        forget_after_ns=max(10_000 * _MS, max_age + ahead),
+        max_agents=p.max_agents,
+        limits=Limits(max_bytes=p.max_message_kilobytes * 1024),
+    )
+
+
+def _rate_limits(p: CooperativeParameters) -> RateLimits:
+    """A second's worth may come at once, and the largest message always."""
+    rate, data = p.peer_rate_hz, p.peer_megabytes_per_s * 1e6
+    largest = p.max_message_kilobytes * 1024.0 + 4096
+    return RateLimits(rate, max(rate, 1.0), data, max(data, largest))
+
+
+def _lifetime_ns(p: CooperativeParameters) -> int:
+    return round(p.marker_lifetime_s * 1e9)

@@ -28,7 +28,9 @@ from cooptrack_core.structures import Role
 from cooptrack_ros.bags import names
 
 # Topics that the live graph makes itself; those of an earlier run are not played.
-_MADE_LIVE = ('/v2x/', '/cooptrack/', '/clock', '/diagnostics', '/rosout', '/parameter_events')
+_MADE_LIVE = (
+    '/v2x/', '/v2x_tx/', '/cooptrack/', '/clock', '/diagnostics', '/rosout', '/parameter_events',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -14,45 +14,32 @@
 
 """Nodes room: the parameters of each node, declared once.
 
-A node's parameters are a frozen dataclass. Name, type and default are those of the field; what
-it means and where it may lie stand beside it. Declaration in ROS, the files in ``config/`` and
-the tables in ``docs/nodes.md`` are checked against this.
+Declaration in ROS, the files in ``config/`` and the tables in ``docs/nodes.md`` come from here
+(``python -m cooptrack_ros.nodes.generate`` writes the latter two).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cooptrack_core.errors import InputError
 from cooptrack_ros import _compat
+from cooptrack_ros.nodes.schema import (
+    build,
+    changed,
+    constraint,
+    example,
+    nearest,
+    parameter,
+    type_name,
+    unknown_names,
+)
 
 T = TypeVar('T')
-
-
-def parameter(
-    default: Any,
-    text: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Make a field of a parameter class.
-
-    Args:
-        default: Its value when nothing is given.
-        text: Meaning and unit, one line.
-        low: Smallest value.
-        high: Largest value.
-        choices: Values of a text.
-    """
-    return field(
-        default=default, metadata={'text': text, 'low': low, 'high': high, 'choices': choices}
-    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +49,7 @@ class SensorParameters:
     agent_id: str = parameter('vehicle', 'name of the agent, first part of its topics')
     role: str = parameter('vehicle', 'kind of agent', choices=('vehicle', 'roadside'))
     cameras: tuple[str, ...] = parameter(
-        ('front',), 'names of the cameras; the first one sets the time of a frame'
+        ('front',), 'names of the cameras; the first one that is alive sets the time of a frame'
     )
     transport: str = parameter(
         'compressed',
@@ -71,7 +58,11 @@ class SensorParameters:
     )
     rectified: bool = parameter(False, 'take image_rect in place of image_raw; P and R hold')
     camera_tolerance_ms: float = parameter(
-        40.0, 'images of one agent this close together form one frame, ms', low=0.0
+        40.0,
+        'images of one agent this close together form one frame, ms',
+        low=0.0,
+        high=1000.0,
+        dynamic=True,
     )
     world_frame: str = parameter('map', 'TF frame that all agents share')
     agent_frame: str = parameter(
@@ -79,7 +70,11 @@ class SensorParameters:
     )
     body_frame: str = parameter('{agent}/base_link', 'TF frame of the body')
     tf_timeout_ms: float = parameter(
-        200.0, 'how long a frame waits for its pose in TF and for camera_info, ms', low=0.0
+        200.0,
+        'how long a frame waits for its pose in TF and for camera_info, ms',
+        low=0.0,
+        high=60000.0,
+        dynamic=True,
     )
     weights: str = parameter('', 'weights file; empty = the shipped ones')
     device: str = parameter('cpu', 'where the network runs: cpu, cuda or cuda:0')
@@ -106,7 +101,10 @@ class AgentParameters(SensorParameters):
     """Parameters of ``agent_node``."""
 
     dtype: str = parameter(
-        'int8', 'number format of the features on the air', choices=('int8', 'fp16', 'fp32')
+        'int8',
+        'number format of the features on the air',
+        choices=('int8', 'fp16', 'fp32'),
+        dynamic=True,
     )
 
 
@@ -118,14 +116,48 @@ class CooperativeParameters(SensorParameters):
         ('*',), 'remote agents to listen to; * = every one that is on the air'
     )
     wait_ms: float = parameter(
-        50.0, 'longest wait of a frame for messages captured around it, ms', low=0.0, high=10000.0
+        50.0,
+        'longest wait of a frame for messages captured around it, ms',
+        low=0.0,
+        high=10000.0,
+        dynamic=True,
     )
-    max_age_ms: float = parameter(500.0, 'oldest capture that is fused, ms', low=1.0, high=60000.0)
+    max_age_ms: float = parameter(
+        500.0, 'oldest capture that is fused, ms', low=1.0, high=60000.0, dynamic=True
+    )
     future_tolerance_ms: float = parameter(
-        100.0, 'how far the clock of a sender may run ahead, ms', low=0.0, high=10000.0
+        100.0,
+        'how far the clock of a sender may run ahead, ms',
+        low=0.0,
+        high=10000.0,
+        dynamic=True,
     )
     marker_lifetime_s: float = parameter(
-        1.0, 'a viewer drops markers that are older, s; 0 = never', low=0.0
+        1.0,
+        'a viewer drops markers that are older, s; 0 = never',
+        low=0.0,
+        high=3600.0,
+        dynamic=True,
+    )
+    max_agents: int = parameter(
+        64, 'most remote agents that are listened to at a time', low=1, high=1024
+    )
+    max_message_kilobytes: int = parameter(
+        4096, 'largest message that is taken, kB; larger ones are not read', low=1, high=1048576
+    )
+    peer_rate_hz: float = parameter(
+        50.0,
+        'messages per second of real time that one remote agent may send; more are not read',
+        low=0.1,
+        high=10000.0,
+        dynamic=True,
+    )
+    peer_megabytes_per_s: float = parameter(
+        20.0,
+        'megabytes per second of real time that one remote agent may send',
+        low=0.001,
+        high=10000.0,
+        dynamic=True,
     )
 
 
@@ -135,140 +167,152 @@ class PlayerParameters:
 
     dataset: str = parameter('', 'directory in the V2X-Seq layout')
     scene: str = parameter('', 'sequence to play; empty = the first')
-    rate: float = parameter(1.0, 'speed; 1 = as recorded', low=0.01, high=100.0)
+    rate: float = parameter(1.0, 'speed; 1 = as recorded', low=0.01, high=100.0, dynamic=True)
     loop: bool = parameter(False, 'start anew at the end; time jumps back')
     clock_hz: float = parameter(100.0, 'how often /clock is published, Hz', low=1.0, high=1000.0)
     wait_for_s: float = parameter(
-        60.0, 'longest wait until each camera topic has a subscriber, s; 0 = none', low=0.0
+        60.0,
+        'longest wait until each camera topic has a subscriber, s; 0 = none',
+        low=0.0,
+        high=86400.0,
     )
 
 
-def declare(node: Any, kind: type[T]) -> T:
+@dataclass(frozen=True)
+class ChannelParameters:
+    """Parameters of ``v2x_channel_node``.
+
+    The first six may be given for single agents, too, as ``<agent>.<name>`` (``SHARED``).
+    """
+
+    latency_ms: float = parameter(
+        0.0, 'mean delay of a message, ms', low=0.0, high=60000.0, dynamic=True
+    )
+    jitter_ms: float = parameter(
+        0.0, 'standard deviation of the delay, ms', low=0.0, high=60000.0, dynamic=True
+    )
+    loss: float = parameter(
+        0.0, 'probability that a message never arrives', low=0.0, high=1.0, dynamic=True
+    )
+    duplication: float = parameter(
+        0.0, 'probability that a message arrives twice', low=0.0, high=1.0, dynamic=True
+    )
+    reordering: float = parameter(
+        1.0,
+        'probability that a message may overtake earlier ones; 1 = as the jitter has it, 0 = the '
+        'order is kept',
+        low=0.0,
+        high=1.0,
+        dynamic=True,
+    )
+    bandwidth_mbit_s: float = parameter(
+        0.0, 'bits that pass, Mbit/s; 0 = no limit', low=0.0, high=100000.0, dynamic=True
+    )
+    agents: tuple[str, ...] = parameter(
+        ('*',), 'agents whose messages pass; * = every one that sends'
+    )
+    seed: int = parameter(0, 'the same seed and sends give the same deliveries', low=0)
+    v2x_reliability: str = parameter(
+        'best_effort',
+        'reliability of the radio topics, on both sides',
+        choices=('best_effort', 'reliable'),
+    )
+    lifespan_ms: float = parameter(
+        1000.0, 'what a reader has not taken by then is gone, ms', low=1.0, high=60000.0
+    )
+    max_links: int = parameter(64, 'most links; one per agent and topic', low=1, high=1024)
+    max_in_flight: int = parameter(
+        1000, 'most messages under way per link; what is more is lost', low=1, high=1000000
+    )
+    max_megabytes_in_flight: float = parameter(
+        64.0, 'most megabytes under way per link; what is more is lost', low=0.001, high=65536.0
+    )
+
+
+# Settings of the channel that single agents may have of their own.
+SHARED = (
+    'latency_ms', 'jitter_ms', 'loss', 'duplication', 'reordering', 'bandwidth_mbit_s',
+)  # fmt: skip
+
+
+def declare(node: Any, kind: type[T], prefixes: Collection[str] = ()) -> T:
     """Declare the parameters of a class at a node and return their values.
 
     A name that is given but not declared is a warning with the nearest one.
 
+    Args:
+        node: The rclpy node.
+        kind: The class.
+        prefixes: Last parts of dotted names that the node declares later, as it meets agents.
+
     Raises:
         InputError: A value is of the wrong type or out of its range.
     """
-    from rcl_interfaces.msg import ParameterDescriptor
-    from rclpy.exceptions import InvalidParameterTypeException
+    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
     values = {}
     for f in dataclasses.fields(kind):  # type: ignore[arg-type]
         default = list(f.default) if isinstance(f.default, tuple) else f.default
-        descriptor = ParameterDescriptor(
-            description=f.metadata['text'],
-            read_only=True,
-            additional_constraints=constraint(f.metadata),
-        )
+        limits = constraint(f.metadata)
         try:
-            values[f.name] = node.declare_parameter(f.name, default, descriptor).value
-        except InvalidParameterTypeException as error:
+            values[f.name] = node.declare_parameter(f.name, default, descriptor(f)).value
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            given = getattr(getattr(node, '_parameter_overrides', {}).get(f.name), 'value', None)
+            kindly = 'is no ' + type_name(f.default)
+            if isinstance(error, InvalidParameterValueException):
+                kindly = 'is out of range'
             raise InputError(
-                f'the value is no {type_name(default)}',
+                f'{given!r} {kindly}',
                 field=f'{node.get_name()}.{f.name}',
-                remedy=f'write for example {f.name}: {example(default)}',
+                remedy=f'write for example {f.name}: {example(f.default)}'
+                + (f' ({limits})' if limits else ''),
             ) from error
     for name in unknown_names(_compat.given_parameters(node), kind):
-        node.get_logger().warning(f"there is no parameter '{name}': {nearest(name, kind)}")
+        if name.rsplit('.', 1)[-1] not in prefixes or '.' not in name:
+            node.get_logger().warning(f"there is no parameter '{name}': {nearest(name, kind)}")
     return build(kind, values, node.get_name())
 
 
-def build(kind: type[T], values: Mapping[str, Any], where: str = '') -> T:
-    """Make the parameters from plain values; what is not given keeps its default.
+def descriptor(f: dataclasses.Field[Any]) -> Any:
+    """Make the rcl_interfaces/ParameterDescriptor of a field."""
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-    Raises:
-        InputError: A name is unknown, or a value is of the wrong type or out of its range.
-    """
-    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = unknown_names(values, kind)
-    if unknown:
-        raise InputError(
-            f"there is no parameter '{unknown[0]}'",
-            field=_place(where, unknown[0]),
-            remedy=nearest(unknown[0], kind),
-        )
-    out = {}
-    for name, value in values.items():
-        f = known[name]
-        out[name] = _checked(name, value, f, where)
-    return kind(**out)
-
-
-def unknown_names(names: Iterable[str], kind: type[Any]) -> list[str]:
-    """Names that are no parameter of the class."""
-    known = {f.name for f in dataclasses.fields(kind)}
-    return [name for name in names if name not in known]
-
-
-def nearest(name: str, kind: type[Any]) -> str:
-    """Say which parameter may be meant."""
-    known = [f.name for f in dataclasses.fields(kind)]
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f'known: {known}'
-
-
-def constraint(metadata: Mapping[str, Any]) -> str:
-    """Describe where a value may lie."""
-    if metadata['choices']:
-        return 'one of ' + ', '.join(metadata['choices'])
-    low, high = metadata['low'], metadata['high']
-    if low is None:
-        return ''
-    return f'at least {low:g}' if high is None else f'{low:g} to {high:g}'
-
-
-def type_name(default: Any) -> str:
-    """Name of a parameter's type as ROS users say it."""
-    if isinstance(default, (list, tuple)):
-        return 'list of strings'
-    return {bool: 'bool', int: 'integer', float: 'double', str: 'string'}[type(default)]
-
-
-def example(default: Any) -> str:
-    """Write a value as in a parameter file."""
-    if isinstance(default, (list, tuple)):
-        return '[' + ', '.join(f"'{v}'" for v in default) + ']'
-    if isinstance(default, bool):
-        return str(default).lower()
-    return f"'{default}'" if isinstance(default, str) else repr(default)
-
-
-def table(kind: type[Any]) -> str:
-    """Markdown table of the parameters of a class."""
-    lines = ['| parameter | type | default | meaning |', '| --- | --- | --- | --- |']
-    for f in dataclasses.fields(kind):
-        limits = constraint(f.metadata)
-        text = f.metadata['text'] + (f' ({limits})' if limits else '')
-        lines.append(f'| `{f.name}` | {type_name(f.default)} | `{example(f.default)}` | {text} |')
-    return '\n'.join(lines) + '\n'
-
-
-def _place(node: str, name: str) -> str:
-    return f'{node}.{name}' if node else name
-
-
-def _checked(name: str, value: Any, f: dataclasses.Field[Any], where: str) -> Any:
-    def wrong(message: str) -> InputError:
-        limits = constraint(f.metadata)
-        return InputError(
-            message,
-            field=_place(where, name),
-            remedy=f'give {type_name(f.default)}' + (f', {limits}' if limits else ''),
-        )
-
-    if isinstance(f.default, tuple):
-        if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
-            raise wrong(f'{value!r} is no list of strings')
-        if not value or not all(value):
-            raise wrong('the list is empty')
-        return tuple(value)
-    if type(value) is not type(f.default):
-        raise wrong(f'{value!r} is no {type_name(f.default)}')
-    if f.metadata['choices'] and value not in f.metadata['choices']:
-        raise wrong(f'{value!r} is unknown')
     low, high = f.metadata['low'], f.metadata['high']
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise wrong(f'{value} is out of range')
-    return value
+    made = ParameterDescriptor(
+        description=f.metadata['text'],
+        read_only=not f.metadata['dynamic'],
+        additional_constraints=constraint(f.metadata),
+    )
+    if low is not None and isinstance(f.default, float):
+        top = sys.float_info.max if high is None else float(high)
+        made.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=top)]
+    elif low is not None:
+        top = 2**63 - 1 if high is None else int(high)
+        made.integer_range = [IntegerRange(from_value=int(low), to_value=top)]
+    return made
+
+
+def watch(node: Any, current: T, accept: Callable[[T, dict[str, Any]], None]) -> None:
+    """Let the dynamic parameters change while the node runs.
+
+    Args:
+        node: The rclpy node.
+        current: The parameters now.
+        accept: Puts new parameters into force; gets the changed values of other names as well. An
+            InputError or ValueError of it refuses the change with its text.
+    """
+    from rcl_interfaces.msg import SetParametersResult
+
+    held = [current]
+
+    def on_set(parameters: list[Any]) -> Any:
+        changes = {p.name: p.value for p in parameters}
+        try:
+            new = changed(held[0], changes, node.get_name())
+            accept(new, {n: v for n, v in changes.items() if n in unknown_names([n], type(new))})
+        except (InputError, ValueError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        held[0] = new
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(on_set)

@@ -59,8 +59,15 @@ def publisher(node: Any, kind: Any, topic: str, stream: Stream, **options: Any) 
     )
 
 
-def subscription(node: Any, kind: Any, topic: str, callback: Any, stream: Stream) -> Any:
-    """Make a subscription of a stream."""
+def subscription(
+    node: Any, kind: Any, topic: str, callback: Any, stream: Stream, *, raw: bool = False
+) -> Any:
+    """Make a subscription of a stream; with ``raw`` the callback gets serialised bytes."""
     return node.create_subscription(
-        kind, topic, callback, profile(stream), qos_overriding_options=overridable()
+        kind, topic, callback, profile(stream), qos_overriding_options=overridable(), raw=raw
     )
+
+
+def radio(reliability: str) -> Stream:
+    """Stream of the radio topics, of the value of ``v2x_reliability``."""
+    return 'radio' if reliability == 'best_effort' else 'radio_reliable'

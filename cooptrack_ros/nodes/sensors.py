@@ -106,6 +106,11 @@ class Sensors:
         if len(parameters.cameras) > 1:
             self._timer = _compat.steady_timer(node, 0.02, self._poll)
 
+    def change(self, parameters: SensorParameters) -> None:
+        """Take over what may change while running."""
+        self._p = parameters
+        self._aligner.tolerance_ns = round(parameters.camera_tolerance_ms * 1e6)
+
     def topic(self, camera: str) -> str:
         """Topic of the images of a camera."""
         kind = 'image_rect' if self._p.rectified else 'image_raw'

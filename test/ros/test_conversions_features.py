@@ -28,9 +28,11 @@ from hypothesis import strategies as st
 
 from cooptrack_core.errors import MessageError
 from cooptrack_core.v2x import InboxSettings, MessageInbox, decode_message, encode_message
+from cooptrack_core.v2x.channel import Channel, ChannelSettings
 from cooptrack_core.v2x.clocks import PeerClocks
 from cooptrack_ros.bags import bag_types
 from cooptrack_ros.conversions import (
+    channel_to_message,
     features_from_message,
     features_size,
     features_to_bytes,
@@ -236,3 +238,24 @@ def test_the_status_message_tells_of_clocks_and_says_nan_where_nothing_is_known(
     assert peer.clock_reference == peer.CLOCK_REFERENCE_PUBLISH
     assert np.isnan([unknown.clock_offset, unknown.clock_jitter]).all()
     assert unknown.clock_reference == unknown.CLOCK_REFERENCE_UNKNOWN
+
+
+def test_the_status_of_a_channel_accounts_for_every_message_and_tells_the_settings():
+    channel = Channel(ChannelSettings(latency_ms=300.0, loss=0.5))
+    channel.change(own={'b': {'bandwidth_mbit_s': 1.0}})
+    for i in range(20):
+        for agent_id in ('b', 'a'):
+            channel.send(agent_id, 'instance_features', bytes(10), i * 10_000_000)
+    channel.due(350_000_000)
+    name = 'cooptrack_msgs/msg/ChannelStatus'
+    status = through_cdr(channel_to_message(TYPES, channel.links, 7), name)
+    assert [(link.agent_id, link.topic) for link in status.links] == [
+        ('a', 'instance_features'), ('b', 'instance_features'),
+    ]  # fmt: skip
+    for link in status.links:
+        assert link.sent + link.duplicated == link.delivered + link.lost + link.in_flight
+        assert link.sent == 20
+        assert min(link.delivered, link.lost, link.in_flight) > 0
+        assert (link.latency, link.loss, link.reordering) == (0.3, 0.5, 1.0)
+        assert abs(link.mean_delay - 0.3) < 1e-3
+    assert [link.bytes_per_second for link in status.links] == [float('inf'), 125_000.0]

@@ -165,7 +165,9 @@ def test_a_node_contains_no_perception():
 
 
 def test_only_the_nodes_themselves_import_ros_at_once():
-    with_ros = {'agent.py', 'cooperative.py', 'player.py', 'base.py', 'sensors.py', 'qos.py'}
+    with_ros = {
+        'agent.py', 'base.py', 'channel.py', 'cooperative.py', 'player.py', 'qos.py', 'sensors.py',
+    }  # fmt: skip
     ros = ('rclpy', 'tf2_ros', 'sensor_msgs', 'cooptrack_msgs', 'diagnostic_msgs')
     found = set()
     for path in (*NODES.glob('*.py'), ROOT / 'cooptrack_ros' / '_compat.py'):
@@ -177,7 +179,7 @@ def test_only_the_nodes_themselves_import_ros_at_once():
     assert found == with_ros
 
 
-@pytest.mark.parametrize('node', ['agent', 'cooperative', 'dataset_player'])
+@pytest.mark.parametrize('node', ['agent', 'cooperative', 'dataset_player', 'v2x_channel'])
 def test_without_ros_a_node_says_what_to_do_in_one_line_and_exits_2(node, tmp_path):
     (tmp_path / 'rclpy.py').write_text('raise ImportError("no ROS here")')
     result = run_node(node, tmp_path)
@@ -186,7 +188,7 @@ def test_without_ros_a_node_says_what_to_do_in_one_line_and_exits_2(node, tmp_pa
     assert 'setup.bash' in result.stderr
 
 
-@pytest.mark.parametrize('node', ['agent', 'cooperative', 'dataset_player'])
+@pytest.mark.parametrize('node', ['agent', 'cooperative', 'dataset_player', 'v2x_channel'])
 def test_without_the_message_package_a_node_says_what_to_do_in_one_line_and_exits_2(
     node, tmp_path
 ):

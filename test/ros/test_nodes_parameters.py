@@ -23,21 +23,17 @@ import pytest
 import yaml
 
 from cooptrack_core.errors import InputError
+from cooptrack_ros.nodes import generate
 from cooptrack_ros.nodes.parameters import (
-    AgentParameters,
+    SHARED,
+    ChannelParameters,
     CooperativeParameters,
     PlayerParameters,
-    build,
-    example,
-    table,
 )
+from cooptrack_ros.nodes.schema import build, changed, example, parameter_file, table
 
 ROOT = Path(__file__).parents[2]
-FILES = {
-    'agent': AgentParameters,
-    'cooperative': CooperativeParameters,
-    'dataset_player': PlayerParameters,
-}
+FILES = {name: kind for name, (kind, _) in generate.NODES.items()}
 
 
 def shipped(name):
@@ -71,8 +67,64 @@ def test_every_parameter_is_explained_above_it(name):
 
 
 @pytest.mark.parametrize('name', FILES)
-def test_the_docs_show_the_table_of_the_schema(name):
-    assert table(FILES[name]) in (ROOT / 'docs' / 'nodes.md').read_text()
+def test_files_and_docs_are_those_that_the_schema_writes(name):
+    kind, head = generate.NODES[name]
+    again = 'run "python -m cooptrack_ros.nodes.generate"'
+    path = ROOT / 'config' / f'{name}.param.yaml'
+    assert path.read_text() == parameter_file(kind, head), again
+    page = (ROOT / 'docs' / 'nodes.md').read_text()
+    assert generate.documented(page) == page, again
+    assert table(kind) in page
+
+
+def test_a_page_without_a_place_for_a_table_is_noticed():
+    with pytest.raises(ValueError, match='parameters of agent_node'):
+        generate.documented('# Nodes')
+
+
+@pytest.mark.parametrize('kind', FILES.values())
+def test_ranges_hold_the_default_and_only_numbers_have_one(kind):
+    for f in dataclasses.fields(kind):
+        low, high = f.metadata['low'], f.metadata['high']
+        if low is None:
+            assert high is None
+        else:
+            assert isinstance(f.default, (int, float))
+            assert low <= f.default <= (float('inf') if high is None else high)
+        if isinstance(f.default, float):
+            # An infinite time or rate would end in an OverflowError somewhere.
+            assert high is not None, f.name
+
+
+@pytest.mark.parametrize('kind', FILES.values())
+def test_names_models_and_topics_cannot_change_while_running(kind):
+    fixed = {
+        'agent_id', 'role', 'cameras', 'transport', 'weights', 'device', 'world_frame', 'agents',
+        'v2x_reliability', 'dataset', 'seed',
+    }  # fmt: skip
+    for f in dataclasses.fields(kind):
+        assert not (f.name in fixed and f.metadata['dynamic']), f.name
+    assert {f.name for f in dataclasses.fields(ChannelParameters) if f.metadata['dynamic']} == {
+        *SHARED
+    }
+
+
+def test_values_change_all_or_none():
+    now = CooperativeParameters()
+    new = changed(now, {'wait_ms': 20.0, 'max_age_ms': 400.0, 'qos_overrides./clock.depth': 3})
+    assert (new.wait_ms, new.max_age_ms) == (20.0, 400.0)
+    assert dataclasses.replace(new, wait_ms=50.0, max_age_ms=500.0) == now
+    for changes in ({'wait_ms': 20.0, 'max_age_ms': -1.0}, {'wait_ms': 20.0, 'device': 'cuda'}):
+        with pytest.raises(InputError):
+            changed(now, changes, 'cooperative')
+
+
+def test_what_cannot_change_is_refused_with_what_can():
+    with pytest.raises(InputError, match='start the node again') as error:
+        changed(PlayerParameters(), {'scene': '0001'}, 'dataset_player')
+    assert error.value.field == 'dataset_player.scene'
+    assert "['rate']" in str(error.value)
+    changed(PlayerParameters(), {'scene': ''})  # the value it has
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ from cooptrack_ros.bags import bag_types, typestore
 from cooptrack_ros.conversions import message_to_features
 from cooptrack_ros.conversions.cdr import CdrChecker
 from cooptrack_ros.conversions.instances import TYPE
-from cooptrack_ros.nodes.aligner import FrameAligner, Sighting
 from cooptrack_ros.nodes.gate import FusionGate
 from cooptrack_ros.nodes.playback import PAUSE_NS, Playback
 from cooptrack_ros.nodes.worker import LatestSlot, Worker
@@ -129,76 +128,6 @@ def wait_until(condition):
             return
         pause.wait(0.01)
     raise AssertionError('did not happen within 10 s')
-
-
-# --- aligner -----------------------------------------------------------------------------------
-
-
-def sighting(camera, ms):
-    return Sighting(camera, f'/a/{camera}', round(ms * MS), None)
-
-
-def make_aligner(*cameras, on_jump=lambda: None):
-    return FrameAligner(cameras, 40 * MS, on_jump)
-
-
-def shape(groups):
-    return [[(i.camera, i.stamp_ns // MS) for i in group] for group in groups]
-
-
-def test_one_camera_needs_no_waiting():
-    aligner = make_aligner('front')
-    assert shape(aligner.push(sighting('front', 100))) == [[('front', 100)]]
-
-
-def test_images_of_two_cameras_are_paired_with_the_nearest():
-    aligner = make_aligner('front', 'rear')
-    assert aligner.push(sighting('rear', 70)) == []
-    assert aligner.push(sighting('front', 100)) == []
-    groups = aligner.push(sighting('rear', 110))
-    assert shape(groups) == [[('front', 100), ('rear', 110)]]
-
-
-def test_a_dead_camera_is_left_out_after_a_while_and_counted():
-    aligner = make_aligner('front', 'rear')
-    aligner.push(sighting('front', 100))
-    assert aligner.poll(150 * MS) == []
-    assert shape(aligner.poll(190 * MS)) == [[('front', 100)]]
-    assert aligner.counts['camera_missing'] == 1
-
-
-def test_a_stamp_that_does_not_advance_is_dropped_and_a_jump_back_starts_anew():
-    jumps = []
-    aligner = make_aligner('front', on_jump=lambda: jumps.append(1))
-    aligner.push(sighting('front', 5000))
-    assert aligner.push(sighting('front', 5000)) == []
-    assert aligner.push(sighting('front', 4900)) == []
-    assert aligner.counts['stamp_backwards'] == 2
-    assert not jumps
-    assert shape(aligner.push(sighting('front', 100))) == [[('front', 100)]]
-    assert len(jumps) == 1
-
-
-@given(
-    st.lists(st.integers(0, 30), min_size=1, max_size=40),
-    st.lists(st.booleans(), min_size=40, max_size=40),
-)
-def test_no_image_is_used_twice_and_groups_are_tight(jitter, dropped):
-    aligner, groups, laps = make_aligner('front', 'rear'), [], range(3)
-    for _lap in laps:  # the same bag again and again
-        aligner.reset()
-        for i, late in enumerate(jitter):
-            groups += aligner.push(sighting('front', 100 * i))
-            if not dropped[i]:
-                groups += aligner.push(sighting('rear', 100 * i + late))
-        groups += aligner.poll(10**15)
-    assert len(groups) == len(laps) * len(jitter)
-    assert all(abs(a.stamp_ns - b.stamp_ns) <= 40 * MS for g in groups for a, b in
-               itertools.combinations(g, 2))  # fmt: skip
-    used = [id(i) for g in groups for i in g]
-    assert len(used) == len(set(used))
-    kept = sum(not d for d in dropped[: len(jitter)])
-    assert sum(len(g) == 2 for g in groups) == len(laps) * kept
 
 
 # --- gate --------------------------------------------------------------------------------------
