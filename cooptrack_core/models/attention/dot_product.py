@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,7 +43,7 @@ def attend(
     Returns:
         (B, q, C).
     """
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    q, k, v = (torch.unflatten(x, -1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     if q.device.type == 'cpu' and q.requires_grad:
         # Written out: on CPUs the fused kernel's backward pass takes twice as long.
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, q, k)
@@ -55,4 +56,5 @@ def attend(
         if bias is not None and bias.dtype.is_floating_point:
             bias = bias.to(q.dtype)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
-    return out.transpose(1, 2).flatten(2)
+    result: Tensor = out.transpose(1, 2).flatten(2)
+    return result

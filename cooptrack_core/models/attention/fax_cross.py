@@ -19,6 +19,8 @@ Source: CoBEVT, section 3.3; reference section 2.4.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +29,7 @@ from cooptrack_core.models.attention.dot_product import attend
 from cooptrack_core.models.attention.windows import Cut, merge, partition
 
 Size = tuple[int, int]
+Projection = tuple[nn.LayerNorm, nn.Linear]
 
 
 class RingAttention(nn.Module):
@@ -64,7 +67,7 @@ class RingAttention(nn.Module):
         out = attend(query, key, value, self.heads, keep)
         # Projected after the mean over the copies: the same, on fewer tokens.
         if share is not None:
-            out = (out.unflatten(1, (share.shape[1], -1)) * share[:, :, None, None]).sum(1)
+            out = (torch.unflatten(out, 1, (share.shape[1], -1)) * share[:, :, None, None]).sum(1)
         result: Tensor = self.output(out)
         return result
 
@@ -130,8 +133,8 @@ class FaxCrossAttention(nn.Module):
             # Without a camera everything is kept, and the result weighted by zero.
             keep = keep | ~keep.flatten(1).any(1)[:, None, None, None]
         parts = (self.local_attention, self.global_attention)
-        k1, k2 = _project(keys, [part.key for part in parts])
-        v1, v2 = _project(values, [part.value for part in parts])
+        k1, k2 = _project(keys, [cast(Projection, tuple(part.key)) for part in parts])
+        v1, v2 = _project(values, [cast(Projection, tuple(part.value)) for part in parts])
 
         share = share if query is not None else one
         query = self.local_query(bev[:, None]) if query is None else query
@@ -166,10 +169,10 @@ class FaxCrossAttention(nn.Module):
         return merge(out, (1, bev.shape[1], bev.shape[2]), self.query_window, 'window')[:, 0]
 
 
-def _project(x: Tensor, projections: list[nn.Module]) -> tuple[Tensor, ...]:
+def _project(x: Tensor, projections: list[Projection]) -> tuple[Tensor, ...]:
     """Several Linear(LayerNorm(x)): normalised once, one product with all weights side by side."""
     weights, biases = [], []
-    for norm, linear in projections:  # type: ignore[attr-defined]
+    for norm, linear in projections:
         weights.append(linear.weight * norm.weight)
         biases.append(linear.bias + linear.weight @ norm.bias)
     plain = F.layer_norm(x, x.shape[-1:])

@@ -67,7 +67,7 @@ class GroupAttention(nn.Module):
         if agents == known:
             q, k, v = self.qkv(tokens).chunk(3, -1)
         else:
-            wq, wkv = self.qkv.weight.split((dims, 2 * dims))
+            wq, wkv = torch.split(self.qkv.weight, [dims, 2 * dims])
             keys = tokens[:, : tokens.shape[1] // agents * known]
             q = nn.functional.linear(tokens, wq)
             k, v = nn.functional.linear(keys, wkv).chunk(2, -1)

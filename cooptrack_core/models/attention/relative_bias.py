@@ -56,12 +56,12 @@ class RelativeBias(nn.Module):
         if self.frozen and relations in self._known:
             return self._known[relations]
         p, span = self.size, 2 * self.size - 1
-        table = self.weight.unflatten(0, (2 * self.agents - 1, span, span))
+        table = torch.unflatten(self.weight, 0, (2 * self.agents - 1, span, span))
         rows = torch.tensor(relations, device=self.weight.device) + self.agents - 1
         # Sliding windows over the table: [..., a, b, heads, i, j] is the entry (a + i, b + j), and
         # with i = P - 1 - a' that of the difference a - a'.
         slides = table[rows].unfold(2, p, 1).unfold(3, p, 1).flip(-2, -1)
-        bias = slides.permute(4, 0, 2, 3, 1, 5, 6)  # (heads, Q, P, P, K, P, P)
+        bias: Tensor = slides.permute(4, 0, 2, 3, 1, 5, 6)  # (heads, Q, P, P, K, P, P)
         queries, keys = rows.shape[0] * p * p, rows.shape[1] * p * p
         bias = bias.reshape(self.heads, queries, keys)
         if self.frozen:

@@ -79,7 +79,8 @@ class ChannelGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
         mean = x.mean((2, 3), keepdim=True)
-        return x * self.expand(F.silu(self.reduce(mean))).sigmoid()
+        gate: Tensor = self.expand(F.silu(self.reduce(mean))).sigmoid()
+        return x * gate
 
 
 class InvertedBottleneck(nn.Module):

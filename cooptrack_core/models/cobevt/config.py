@@ -86,6 +86,8 @@ class SinBevtConfig:
         head_dims: Channels of an attention head.
         refinements: Bottleneck blocks after each stage.
         self_attention: Whether all cells look at each other at the end.
+        residual: Whether that adds to the map; the released model replaces the map, which is hard
+            to learn from scratch.
         dropout: Of that self-attention.
     """
 
@@ -96,6 +98,7 @@ class SinBevtConfig:
     head_dims: int = 32
     refinements: int = 2
     self_attention: bool = True
+    residual: bool = False
     dropout: float = 0.1
 
     def __post_init__(self) -> None:

@@ -108,4 +108,5 @@ class CameraEmbedding(nn.Module):
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x / (x.norm(dim=-1, keepdim=True) + 1e-7)
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / (length + 1e-7)

@@ -212,10 +212,10 @@ def _slots(x: Tensor, counts: Sequence[int], fill: Tensor | None = None) -> Tens
     """Agents (A, ...) of scenes as (B, L, ...), empty slots zero or ``fill``."""
     longest = max(counts)
     if all(count == longest for count in counts):
-        return x.unflatten(0, (len(counts), longest))
+        return torch.unflatten(x, 0, (len(counts), longest))
     empty = x.new_zeros(x.shape[1:]) if fill is None else fill.to(x)
     out = empty.repeat(len(counts), longest, *(1 for _ in x.shape[1:]))
-    for scene, agents in zip(out, x.split(list(counts)), strict=True):
+    for scene, agents in zip(out, torch.split(x, list(counts)), strict=True):
         scene[: len(agents)] = agents
     return out
 

@@ -92,7 +92,8 @@ class SinBevtStage(nn.Module):
             agent_T_camera: (A, N, 4, 4).
         """
         pixels = pixel_plane(size, self.image, self.pixels_from_edges).to(intrinsics)
-        codes = self.embedding.images(pixels, intrinsics, agent_T_camera).unflatten(2, size)
+        codes = self.embedding.images(pixels, intrinsics, agent_T_camera)
+        codes = torch.unflatten(codes, 2, size)
         if bev is None or self.embedding.cell is None:
             return StageGeometry(codes, None)
         places = self.embedding.queries(agent_T_camera)
@@ -118,8 +119,8 @@ class SinBevtStage(nn.Module):
         """
         codes = geometry.codes
         ring, size = codes.shape[:2], (codes.shape[2], codes.shape[3])
-        keys = codes + self.keys(features).permute(0, 2, 3, 1).unflatten(0, ring)
-        values = self.values(features).permute(0, 2, 3, 1).unflatten(0, ring)
+        keys = codes + torch.unflatten(self.keys(features).permute(0, 2, 3, 1), 0, ring)
+        values = torch.unflatten(self.values(features).permute(0, 2, 3, 1), 0, ring)
         keys, values = fit(keys, self.window), fit(values, self.window)
         groups = (keys.shape[2] // self.window[0], keys.shape[3] // self.window[1])
         if groups != self.groups:
@@ -167,6 +168,7 @@ class SinBevt(nn.Module):
         )
         self.frozen = False
         self._known: OrderedDict[tuple[bytes | str, ...], list[StageGeometry]] = OrderedDict()
+        self.residual = sin.residual
         self.self_attention = None
         if sin.self_attention:
             self.self_attention = MapSelfAttention(
@@ -198,7 +200,8 @@ class SinBevt(nn.Module):
         for stage, level, known in zip(self.stages, features, geometry, strict=True):
             bev = stage(bev, level, known, cameras_valid)
         if self.self_attention is not None:
-            bev = self.self_attention(bev)
+            seen = self.self_attention(bev)
+            bev = bev + seen if self.residual else seen
         return bev.permute(0, 3, 1, 2).contiguous()
 
     def _geometry(

@@ -52,10 +52,14 @@ SMALL = CobevtConfig(
 
 
 def model(seed: int = 0, **changes: object) -> Cobevt:
-    """A small model whose batch norms have something to do."""
+    """A small model in which signals keep their size, and batch norms have something to do."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         result = Cobevt(dataclasses.replace(SMALL, **changes))  # type: ignore[arg-type]
+        for name, parameter in result.named_parameters():
+            if parameter.ndim > 1 and name != 'sinbevt.queries':
+                limit = math.sqrt(3 * parameter.shape[0] / parameter.numel())
+                torch.nn.init.uniform_(parameter, -limit, limit)
         for module in result.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)
