@@ -124,6 +124,11 @@ def agents_of_bag(path: str | Path) -> tuple[tuple[AgentInput, ...], tuple[str, 
     return tuple(agents), played
 
 
+def split_names(text: str) -> list[str]:
+    """Names of a list such as ``roadside,vehicle_1``; double ones once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(',') if name.strip()))
+
+
 def choose(agents: tuple[AgentInput, ...], wanted: str, ego_id: str) -> tuple[AgentInput, ...]:
     """Keep the ego and the agents of a comma-separated list; an empty list keeps all.
 
@@ -131,7 +136,7 @@ def choose(agents: tuple[AgentInput, ...], wanted: str, ego_id: str) -> tuple[Ag
         InputError: A name of the list, or the ego, is not in the recording.
     """
     known = {agent.agent_id for agent in agents}
-    chosen = [name.strip() for name in wanted.split(',') if name.strip()]
+    chosen = split_names(wanted)
     missing = [name for name in (ego_id, *chosen) if name not in known]
     if missing:
         raise InputError(

@@ -19,10 +19,13 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import launch_stubs
 import pytest
 import yaml
 
@@ -30,7 +33,8 @@ from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.structures import Role
 from cooptrack_ros.bags import names, write_dataset_bag
-from cooptrack_ros.nodes import inputs
+from cooptrack_ros.nodes import generate, inputs
+from cooptrack_ros.nodes.schema import build
 
 ROOT = Path(__file__).parents[2]
 NODES = ROOT / 'cooptrack_ros' / 'nodes'
@@ -49,32 +53,180 @@ def dataset(tmp_path_factory):
 # --- launch files ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda p: p.name)
-def test_every_file_and_executable_that_a_launch_file_names_exists(path):
-    source = path.read_text()
-    tree = ast.parse(source)
-    texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)
-             and isinstance(n.value, str)}  # fmt: skip
+def actions_of(monkeypatch, name, **options):
+    launch_stubs.install(monkeypatch, **options)
+    return launch_stubs.load(ROOT / 'launch' / f'{name}.launch.py')
+
+
+def texts_of(path):
+    tree = ast.parse(path.read_text())
+    return {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)
+            and isinstance(n.value, str)}  # fmt: skip
+
+
+def test_every_file_and_executable_that_launch_files_name_exists():
+    paths = [*LAUNCH_FILES, NODES / 'launching.py']
+    texts = set().union(*map(texts_of, paths))
     files = {t for t in texts if re.fullmatch(r'[\w.]+\.(param\.yaml|rviz|launch\.py)', t)}
     assert {'agent.param.yaml', 'cooperative.param.yaml', 'cooptrack.rviz'} <= files
     for name in files:
         assert (ROOT / 'config' / name).is_file() or (ROOT / 'launch' / name).is_file(), name
     setup = (ROOT / 'setup.py').read_text()
-    for executable in {t for t in texts if t.endswith('_node')}:
+    executables = {t for t in texts if t.endswith('_node')}
+    assert len(executables) == 4
+    for executable in executables:
         assert f"'{executable} = cooptrack_ros.nodes.{executable}:main'" in setup
     for module in {t for t in texts if t.startswith('cooptrack_ros.nodes.')}:
         assert (ROOT / (module.replace('.', '/') + '.py')).is_file()
 
 
-def test_the_launch_file_has_the_arguments_that_scripts_rely_on_each_explained():
-    tree = ast.parse((ROOT / 'launch' / 'cooperative.launch.py').read_text())
-    (arguments,) = (
-        ast.literal_eval(n.value) for n in tree.body
-        if isinstance(n, ast.Assign) and n.targets[0].id == 'ARGUMENTS'
-    )  # fmt: skip
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda p: p.name)
+def test_every_argument_is_explained_and_its_default_is_one_of_its_choices(path, monkeypatch):
+    actions = actions_of(monkeypatch, path.name.removesuffix('.launch.py'))
+    declared = [a for a in actions if type(a).__name__ == 'DeclareLaunchArgument']
+    names_ = [a.args[0] for a in declared]
+    assert len(names_) == len(set(names_)) > 3
+    for argument in declared:
+        assert len(argument.description) > 10
+        assert isinstance(argument.default_value, str)
+        assert argument.choices is None or argument.default_value in argument.choices
+
+
+def test_the_launch_file_has_the_arguments_that_scripts_rely_on(monkeypatch):
+    known = launch_stubs.defaults(actions_of(monkeypatch, 'cooperative'))
     wanted = {'bag', 'dataset', 'rviz', 'device', 'agents', 'rate', 'loop', 'params_file'}
-    assert wanted | {'log_level'} <= set(arguments)
-    assert all(len(text) > 5 for _, text in arguments.values())
+    assert wanted | {'log_level', 'channel', 'loss', 'ego'} <= set(known)
+
+
+def test_a_recording_gets_a_node_per_agent_one_that_fuses_and_a_player(monkeypatch, dataset):
+    actions = actions_of(monkeypatch, 'cooperative', packages=('rviz2',))
+    started = launch_stubs.start(actions, dataset=str(dataset), device='cuda', loop='false')
+    nodes = launch_stubs.nodes(started)
+    assert set(nodes) == {
+        'roadside/agent', 'vehicle_1/agent', 'cooperative', 'dataset_player', 'rviz',
+    }  # fmt: skip
+    roadside = launch_stubs.parameters(nodes['roadside/agent'])
+    assert (roadside['agent_id'], roadside['role'], roadside['device']) == (
+        'roadside', 'roadside', 'cuda',
+    )  # fmt: skip
+    assert nodes['roadside/agent'].remappings == []
+    assert 'agents' not in launch_stubs.parameters(nodes['cooperative'])
+    player = launch_stubs.parameters(nodes['dataset_player'])
+    assert (player['use_sim_time'], player['loop'], player['rate']) == (False, False, 1.0)
+    assert [a.args for a in started if type(a).__name__ == 'SetParameter'] == [
+        ('use_sim_time', True)
+    ]
+
+
+def test_what_launch_files_set_are_parameters_of_the_nodes_with_values_that_they_take(
+    monkeypatch, dataset
+):
+    actions = actions_of(monkeypatch, 'cooperative')
+    started = launch_stubs.start(
+        actions, dataset=str(dataset), channel='true', loss='0.2', agents='roadside', device='cpu',
+        agent_weights='a.safetensors', cooperative_weights='b.safetensors', ego_only='true',
+    )  # fmt: skip
+    kinds = {f'{name}_node': kind for name, (kind, _) in generate.NODES.items()}
+    own = [n for n in launch_stubs.nodes(started).values() if n.package == 'cooptrack_ros']
+    assert {n.executable for n in own} == set(kinds)
+    for node in own:
+        values = {k: v for k, v in launch_stubs.parameters(node).items() if k != 'use_sim_time'}
+        build(kinds[node.executable], values)
+
+
+def test_with_the_channel_agents_send_into_it_and_the_ego_hears_what_comes_out(
+    monkeypatch, dataset
+):
+    actions = actions_of(monkeypatch, 'cooperative')
+    given = {'dataset': str(dataset), 'agents': 'roadside'}
+    nodes = launch_stubs.nodes(
+        launch_stubs.start(actions, **given, channel='true', latency_ms='300', loss='0.2')
+    )
+    assert nodes['roadside/agent'].remappings == [
+        ('/v2x/roadside/instance_features', '/v2x_tx/roadside/instance_features')
+    ]
+    assert launch_stubs.parameters(nodes['v2x_channel']) == {'latency_ms': 300.0, 'loss': 0.2}
+    assert launch_stubs.parameters(nodes['cooperative'])['agents'] == ['roadside']
+    straight = launch_stubs.nodes(launch_stubs.start(actions, **given))
+    assert 'v2x_channel' not in straight
+    with pytest.raises(RuntimeError, match='channel:=true'):
+        launch_stubs.start(actions, **given, loss='0.2')
+
+
+def test_live_the_ego_runs_alone_on_the_clock_of_the_machine(monkeypatch):
+    actions = actions_of(monkeypatch, 'cooperative')
+    started = launch_stubs.start(
+        actions, live='true', ego='car', cameras='front, rear', agents='roadside', rviz='false'
+    )
+    (node,) = launch_stubs.nodes(started).values()
+    values = launch_stubs.parameters(node)
+    assert (values['agent_id'], values['cameras'], values['agents']) == (
+        'car', ['front', 'rear'], ['roadside'],
+    )  # fmt: skip
+    assert [a.args for a in started if type(a).__name__ == 'SetParameter'] == [
+        ('use_sim_time', False)
+    ]
+    with pytest.raises(RuntimeError, match='live'):
+        launch_stubs.start(actions, live='true', bag='x')
+
+
+def test_a_bag_is_played_without_what_the_graph_makes_itself(monkeypatch, dataset, tmp_path):
+    bag = tmp_path / 'scene.mcap'
+    write_dataset_bag(V2XSeqDataset(dataset).scenes[0], bag)
+    actions = actions_of(monkeypatch, 'playback')
+    (timer,) = launch_stubs.start(actions, bag=str(bag), rate='0.5')
+    command = timer.actions[0].cmd
+    assert command[:4] == ['ros2', 'bag', 'play', str(bag)]
+    assert command[command.index('--rate') + 1] == '0.5'
+    assert '--loop' in command
+    topics = command[command.index('--topics') + 1 :]
+    assert '/tf_static' in topics
+    assert not [t for t in topics if t.startswith(('/v2x', '/cooptrack', '/clock'))]
+    with pytest.raises(RuntimeError, match='not both'):
+        launch_stubs.start(actions, bag=str(bag), dataset='x')
+
+
+def test_without_a_recording_the_demo_scene_is_simulated_once_and_then_played(
+    monkeypatch, dataset, tmp_path
+):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    for name in ('playback', 'cooperative'):
+        actions = actions_of(monkeypatch, name)
+        started = launch_stubs.start(actions)
+        assert not launch_stubs.nodes(started)
+        (handler,) = (a for a in started if type(a).__name__ == 'RegisterEventHandler')
+        (process,) = (a for a in started if type(a).__name__ == 'ExecuteProcess')
+        assert handler.args[0].target_action is process
+        # The handler is there before the process can end.
+        assert started.index(handler) < started.index(process)
+        (end,) = handler.args[0].on_exit(SimpleNamespace(returncode=1), None)
+        assert type(end).__name__ == 'Shutdown'
+    directory = inputs.demo_directory(2026)
+    directory.parent.mkdir()
+    shutil.copytree(dataset, directory)
+    (directory / '.seed').write_text('2026')
+    nodes = launch_stubs.nodes(launch_stubs.start(actions))
+    assert launch_stubs.parameters(nodes['dataset_player'])['dataset'] == str(directory)
+
+
+def test_one_agent_can_be_started_on_its_own_machine(monkeypatch):
+    actions = actions_of(monkeypatch, 'agent')
+    started = launch_stubs.start(
+        actions, agent_id='rsu_3', cameras='north,south', channel='true', params_file='/my.yaml'
+    )
+    ((name, node),) = launch_stubs.nodes(started).items()
+    assert name == 'rsu_3/agent'
+    assert node.parameters[1] == '/my.yaml'
+    assert launch_stubs.parameters(node)['cameras'] == ['north', 'south']
+    assert node.remappings == [('/v2x/rsu_3/instance_features', '/v2x_tx/rsu_3/instance_features')]
+
+
+def test_viewers_that_are_not_installed_are_left_out_with_a_word(monkeypatch):
+    actions = actions_of(monkeypatch, 'visualization', packages=('foxglove_bridge',))
+    started = launch_stubs.start(actions, foxglove='true')
+    assert set(launch_stubs.nodes(started)) == {'foxglove'}
+    (told,) = (a for a in started if type(a).__name__ == 'LogInfo')
+    assert 'rviz2 is not installed' in told.msg
 
 
 def test_agents_of_a_dataset_and_of_its_bag_are_the_same(dataset, tmp_path):
