@@ -165,7 +165,8 @@ class FaxCrossAttention(nn.Module):
             mask = partition(keep[..., None], self.image_window, cut)[..., 0]
         if share is not None:
             share = share.repeat_interleave(query.shape[0] // share.shape[0], 0)
-        out = attention(query, k, v, mask, share)
+        # Queries that rest on geometry keep their precision under autocast.
+        out = attention(query.to(k), k, v, mask, share)
         return merge(out, (1, bev.shape[1], bev.shape[2]), self.query_window, 'window')[:, 0]
 
 

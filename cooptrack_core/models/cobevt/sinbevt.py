@@ -31,6 +31,7 @@ from cooptrack_core.models.attention.fax_self import MapSelfAttention
 from cooptrack_core.models.backbones.resnet import Bottleneck
 from cooptrack_core.models.cobevt.config import CobevtConfig
 from cooptrack_core.models.cobevt.embedding import CameraEmbedding, pixel_plane
+from cooptrack_core.models.precision import full_precision
 
 # Calibrations a frozen module remembers; one of official size takes 45 MB per agent.
 _REMEMBERED = 4
@@ -204,6 +205,7 @@ class SinBevt(nn.Module):
             bev = bev + seen if self.residual else seen
         return bev.permute(0, 3, 1, 2).contiguous()
 
+    @full_precision
     def _geometry(
         self,
         bev: Tensor,
@@ -214,7 +216,7 @@ class SinBevt(nn.Module):
         """Geometry of all stages; a frozen module remembers that of the latest calibrations."""
         key = None
         if self.frozen:
-            parts = (intrinsics.shape, intrinsics, agent_T_camera, bev.dtype, sizes)
+            parts = (intrinsics, agent_T_camera, intrinsics.shape, sizes, bev.dtype, bev.device)
             key = tuple(
                 p.cpu().numpy().tobytes() if isinstance(p, Tensor) else str(p) for p in parts
             )

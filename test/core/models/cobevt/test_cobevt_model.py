@@ -224,6 +224,11 @@ def test_rounding_of_the_network_does_not_touch_the_geometry(model):
         codes = stage.geometry(*args).codes
         with torch.autocast('cpu', dtype=torch.bfloat16):
             assert torch.equal(stage.geometry(*args).codes, codes)
+        # What is remembered does not depend on who asked first.
+        ready = for_inference(model)
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            ready(inputs)
+        assert_same(ready(inputs), full, atol=1e-4)
     scale = full.logits['dynamic'].abs().max()
     assert torch.equal(full.valid, rounded.valid)
     assert (full.logits['dynamic'] - rounded.logits['dynamic']).abs().max() < 0.1 * scale
