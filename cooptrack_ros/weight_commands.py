@@ -38,7 +38,7 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         '--stage',
         required=True,
-        choices=('detection', 'tracking', 'cooperative', 'latency'),
+        choices=('detection', 'tracking', 'cooperative', 'latency', 'map', 'map_cooperative'),
         help='what to train',
     )
     parser.add_argument(
@@ -48,7 +48,9 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         '--validation', type=Path, nargs='*', default=[], metavar='DIR', help='held-out datasets'
     )
     parser.add_argument(
-        '--config', default='training/tiny.yaml', help='a shipped configuration or a path'
+        '--config',
+        help='a shipped configuration or a path (default: training/tiny.yaml, for maps '
+        'training/cobevt_tiny.yaml)',
     )
     parser.add_argument('--init', type=Path, metavar='FILE', help='weights to start from')
     parser.add_argument(
@@ -62,6 +64,12 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help='parts that the cooperative stage goes without, for ablations: mdfe, caa, gba, '
         'history_0 to history_3',
     )
+    parser.add_argument(
+        '--operator',
+        choices=('fusebevt', 'no_fusion', 'f_cooper', 'self_attention', 'att_fuse', 'v2vnet',
+                 'disconet'),
+        help='fusion of maps in place of the one of the model, in the stage map_cooperative',
+    )  # fmt: skip
     parser.add_argument(
         '--out',
         type=Path,

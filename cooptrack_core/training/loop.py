@@ -26,9 +26,21 @@ import torch
 from torch import Tensor, nn
 
 from cooptrack_core.training.checkpoints import load_state, save_state
-from cooptrack_core.training.options import Optimisation, Progress, Recipe, TrainingOptions
+from cooptrack_core.training.options import Optimisation, Progress, TrainingOptions
 from cooptrack_core.training.parallel import Share
 from cooptrack_core.training.schedule import build_optimiser, set_learning_rate
+
+
+class Intervals(Protocol):
+    """What the loop needs of a recipe: iterations between checkpoints, and between validations."""
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Iterations between checkpoints."""
+
+    @property
+    def validate_every(self) -> int:
+        """Iterations between validations; 0 validates at the end only."""
 
 
 class StageRun(Protocol):
@@ -60,7 +72,7 @@ def seed_iteration(seed: int, iteration: int) -> None:
 def run(
     stage: StageRun,
     options: TrainingOptions,
-    recipe: Recipe,
+    recipe: Intervals,
     plan: Optimisation,
     identity: str,
     share: Share,
@@ -137,7 +149,7 @@ def _at(done: int, every: int, period: int) -> bool:
     return done % interval == 0
 
 
-def _validate(stage: StageRun, recipe: Recipe, done: int, planned: int) -> dict[str, float]:
+def _validate(stage: StageRun, recipe: Intervals, done: int, planned: int) -> dict[str, float]:
     due = recipe.validate_every > 0 and done % recipe.validate_every == 0
     if not due and done != planned:
         return {}

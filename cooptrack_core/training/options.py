@@ -24,6 +24,7 @@ from typing import Literal
 
 from cooptrack_core.config import from_mapping, load_yaml
 from cooptrack_core.errors import InputError
+from cooptrack_core.models.fusion.map_operators import FusionName
 
 
 class Stage(str, Enum):
@@ -33,6 +34,9 @@ class Stage(str, Enum):
     TRACKING = 'tracking'
     COOPERATIVE = 'cooperative'
     LATENCY = 'latency'
+    # Of map models, with recipes of their own (map_options.py).
+    MAP = 'map'
+    MAP_COOPERATIVE = 'map_cooperative'
 
 
 @dataclass(frozen=True)
@@ -226,9 +230,9 @@ class Recipe:
         Raises:
             InputError: The file has no such stage.
         """
-        recipe: StageRecipe | None = getattr(self, stage.value)
+        recipe: StageRecipe | None = getattr(self, stage.value, None)
         if recipe is None:
-            there = [s.value for s in Stage if getattr(self, s.value) is not None]
+            there = [s.value for s in Stage if getattr(self, s.value, None) is not None]
             raise InputError(
                 f'this recipe has no stage {stage.value}',
                 field=stage.value,
@@ -280,6 +284,8 @@ class TrainingOptions:
         remote: Cooperative stage: weights of the agent model that sends; default ``initial``.
         without: Cooperative stage: parts of CoopTrack to train without
             (``models/cooptrack/variants.py``).
+        operator: Map stages: fusion operator in place of the model's
+            (``models/fusion/map_operators.py``).
         seed: Fixes data order, augmentation and initial weights.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         resume: Continue the run found in ``out``.
@@ -299,6 +305,7 @@ class TrainingOptions:
     backbone: Path | None = None
     remote: Path | None = None
     without: tuple[str, ...] = ()
+    operator: FusionName | None = None
     seed: int = 0
     device: str = 'cpu'
     resume: bool = False

@@ -65,7 +65,7 @@ def train(options: TrainingOptions) -> Path:
         InputError: Options, recipe, data, weights or state are unusable, or disk is full.
         FloatingPointError: The training diverged.
     """
-    _check_out(options)
+    check_out(options)
     helper = partial(_train, replace(options, progress=None))
     with processes(options.processes, helper) as share:
         return _train(options, share)
@@ -117,7 +117,7 @@ def model_config(name: str) -> ModelConfig:
     return from_mapping(ModelConfig, load_yaml(path), path=path)
 
 
-def freeze(model: CoopTrack, prefixes: tuple[str, ...]) -> None:
+def freeze(model: nn.Module, prefixes: tuple[str, ...]) -> None:
     """Stop parameters from training by the beginning of their names.
 
     Raises:
@@ -136,7 +136,12 @@ def freeze(model: CoopTrack, prefixes: tuple[str, ...]) -> None:
             parameter.requires_grad_(False)
 
 
-def _check_out(options: TrainingOptions) -> None:
+def check_out(options: TrainingOptions) -> None:
+    """Make the run directory.
+
+    Raises:
+        InputError: It cannot be made, or holds another run.
+    """
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -26,9 +26,13 @@ from cooptrack_ros.console import Terminal, emit_json
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Run one stage to its end; validation numbers are printed as they come."""
+    from cooptrack_core.training.map_run import train_maps
     from cooptrack_core.training.run import train
 
-    config = Path(options.config)
+    stage = Stage(options.stage)
+    maps = stage in (Stage.MAP, Stage.MAP_COOPERATIVE)
+    name = options.config or ('training/cobevt_tiny.yaml' if maps else 'training/tiny.yaml')
+    config = Path(name)
     metrics: dict[str, float] = {}
     with terminal.progress(f'training ({options.stage})') as move:
 
@@ -41,17 +45,18 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
                 values = ', '.join(f'{k} {v:.3f}' for k, v in progress.metrics.items())
                 terminal.say(f'iteration {progress.iteration}: {values}')
 
-        weights = train(
+        weights = (train_maps if maps else train)(
             TrainingOptions(
-                stage=Stage(options.stage),
+                stage=stage,
                 data=tuple(options.data),
-                config=config if config.exists() else resources.config_path(options.config),
+                config=config if config.exists() else resources.config_path(name),
                 out=options.out,
                 validation=tuple(options.validation),
                 initial=options.init,
                 backbone=options.backbone,
                 remote=options.agent_weights,
                 without=tuple(options.without),
+                operator=options.operator,
                 seed=options.seed,
                 device=options.device,
                 resume=options.resume,

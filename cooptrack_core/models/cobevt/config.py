@@ -21,6 +21,7 @@ from typing import Literal
 
 from cooptrack_core.geometry import MapGrid
 from cooptrack_core.models.cobevt.quirks import CobevtQuirks
+from cooptrack_core.models.fusion.map_operators import FusionName
 
 Target = Literal['dynamic', 'static', 'vehicle_center']
 
@@ -162,6 +163,8 @@ class CobevtConfig:
         map: Cells of the semantic map.
         backbone, sinbevt, fusion, decoder: The parts; without ``fusion`` an agent is alone, or an
             operator of ``models/fusion`` is given to the model.
+        operator: What fuses: FuseBEVT, or an operator it is compared with
+            (``models/fusion/map_operators.py``).
         compression: Factor by which the channels shrink for the radio; 0 sends them all.
         targets: ``dynamic`` (vehicles), ``static`` (drivable area and lanes), or both in one
             trunk.
@@ -176,6 +179,7 @@ class CobevtConfig:
     sinbevt: SinBevtConfig = field(default_factory=SinBevtConfig)
     compression: int = 0
     fusion: FuseBevtConfig | None = field(default_factory=FuseBevtConfig)
+    operator: FusionName = 'fusebevt'
     decoder: MapDecoderConfig = field(default_factory=MapDecoderConfig)
     targets: tuple[Target, ...] = ('dynamic', 'static')
     keep_unused: bool = False

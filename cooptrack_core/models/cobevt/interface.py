@@ -100,6 +100,10 @@ class MapInputs:
         if tuple(self.ego_T_agent.shape) != (agents, 4, 4):
             raise ValueError(f'{agents} agents, ego_T_agent {tuple(self.ego_T_agent.shape)}')
 
+    def to(self, device: torch.device | str) -> MapInputs:
+        """Copy on another device."""
+        return MapInputs(self.rings.to(device), self.ego_T_agent.to(device), self.counts)
+
 
 @dataclass(frozen=True, eq=False)
 class MapOutputs:

@@ -36,6 +36,7 @@ from cooptrack_core.models.cobevt.sinbevt import SinBevt
 from cooptrack_core.models.cobevt.unused import UnusedCobevt
 from cooptrack_core.models.cobevt.warp import covered, source_cells, warp
 from cooptrack_core.models.fusion.map_operator import MapFusion
+from cooptrack_core.models.fusion.map_operators import build_operator
 
 
 class Cobevt(nn.Module):
@@ -61,7 +62,10 @@ class Cobevt(nn.Module):
             self.compressor = MapCompressor(config.channels, config.compression)
         self.fusion: MapFusion | None = fusion
         if fusion is None and config.fusion is not None:
-            self.fusion = FuseBevt(config.channels, config.fusion, config.quirks)
+            if config.operator == 'fusebevt':
+                self.fusion = FuseBevt(config.channels, config.fusion, config.quirks)
+            elif config.operator != 'no_fusion':
+                self.fusion = build_operator(config.operator, config.channels)
         self.decoder = MapDecoder(config.channels, config.decoder)
         trunk = config.decoder.channels[-1]
         self.heads = nn.ModuleDict({t: make_head(trunk, t) for t in config.targets})
@@ -176,14 +180,28 @@ class Cobevt(nn.Module):
         features = self.encode(
             rings.images, rings.intrinsics, rings.agent_T_camera, rings.cameras_valid
         )
+        return self.combine(
+            features, inputs.ego_T_agent, inputs.counts, rings.cameras_valid.any(1)
+        )
+
+    def combine(
+        self, features: Tensor, ego_T_agent: Tensor, counts: Sequence[int], sees: Tensor
+    ) -> MapOutputs:
+        """Maps of whole scenes from what ``encode`` made of their agents.
+
+        Args:
+            features: (A, C, H, W).
+            ego_T_agent: (A, 4, 4).
+            counts: Agents of each scene.
+            sees: (A,) bool, agents with a camera.
+        """
         if self.compressor is not None:
             features = self.compressor(features)
-        maps = _slots(features, inputs.counts)
-        poses = _slots(inputs.ego_T_agent, inputs.counts, torch.eye(4))
+        maps = _slots(features, counts)
+        poses = _slots(ego_T_agent, counts, torch.eye(4))
         aligned = None
         if self.fusion is not None:
-            present = _slots(rings.cameras_valid.any(1), inputs.counts)
-            aligned = self.align(maps, poses, present)
+            aligned = self.align(maps, poses, _slots(sees, counts))
         fused = self._fused(maps, aligned, poses)
         decoded = self.decoder(fused)
         warped, valid = aligned or (None, None)

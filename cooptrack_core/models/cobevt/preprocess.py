@@ -38,7 +38,7 @@ _UNREAL_SENSOR = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 
 def prepare_ring(
     frame: AgentFrame, config: CobevtConfig, receiver: AgentFrame | None = None
 ) -> RingInputs:
-    """Camera ring of one agent, A = 1.
+    """Camera ring of one agent, A = 1; its map is centred on its body, like the labels.
 
     Any number of cameras makes a ring; the network does not tell them apart but by where they
     look. A camera that failed is one image less. A frame without images gives a ring of one camera
@@ -56,13 +56,12 @@ def prepare_ring(
     intrinsics = torch.eye(3).repeat(1, max(count, 1), 1, 1)
     poses = torch.eye(4).repeat(1, max(count, 1), 1, 1)
     for i, image in enumerate(frame.images):
-        pixels, k = _image(image, config)
-        images[0, i] = torch.from_numpy(pixels)
+        pixels, k = network_image(image, config)
+        images[0, i] = torch.from_numpy(normalised(pixels, config.image))
         intrinsics[0, i] = torch.from_numpy(k)
-        pose = np.linalg.inv(image.camera.camera_T_agent)
-        if config.quirks.cameras_in_receiver_frame:
-            body = (receiver or frame).world_SE3_body
-            pose = body.inverse().matrix @ frame.world_SE3_agent.matrix @ pose
+        centre = receiver if receiver and config.quirks.cameras_in_receiver_frame else frame
+        body_T_agent = (centre.world_SE3_body.inverse() @ frame.world_SE3_agent).matrix
+        pose = body_T_agent @ np.linalg.inv(image.camera.camera_T_agent)
         if config.quirks.unreal_camera_axes:
             pose = _UNREAL_BODY @ pose @ _UNREAL_SENSOR.T
         poses[0, i] = torch.from_numpy(pose)
@@ -74,9 +73,14 @@ def prepare_scene(frames: Sequence[AgentFrame], config: CobevtConfig) -> MapInpu
     """Inputs of one scene at one instant; the first frame is the ego's."""
     ego = frames[0]
     rings = RingInputs.stack([prepare_ring(frame, config, ego) for frame in frames])
-    poses = [relative_pose(ego.world_SE3_agent, frame.world_SE3_agent) for frame in frames]
+    poses = [relative_pose(map_pose(ego, config), map_pose(frame, config)) for frame in frames]
     ego_T_agent = torch.from_numpy(np.stack(poses).astype(np.float32))
     return MapInputs(rings, ego_T_agent, (len(frames),))
+
+
+def map_pose(frame: AgentFrame, config: CobevtConfig) -> SE3:
+    """World pose by which an agent's map moves: that of its body."""
+    return frame.world_SE3_agent if config.quirks.maps_move_with_lidars else frame.world_SE3_body
 
 
 def relative_pose(world_SE3_ego: SE3, world_SE3_agent: SE3) -> Array:
@@ -84,16 +88,14 @@ def relative_pose(world_SE3_ego: SE3, world_SE3_agent: SE3) -> Array:
     return np.asarray(world_SE3_ego.inverse().matrix @ world_SE3_agent.matrix)
 
 
-def _image(image: CameraImage, config: CobevtConfig) -> tuple[NDArray[np.float32], Array]:
-    """(3, h, w) normalised pixels, and the intrinsic matrix for them."""
+def network_image(image: CameraImage, config: CobevtConfig) -> tuple[NDArray[np.uint8], Array]:
+    """(h, w, 3) pixels at network size, and the (3, 3) intrinsic matrix for them."""
     to: RingImageConfig = config.image
     width, height = to.width, to.height + to.skip_rows
     edges = config.quirks.pixels_from_edges
     shrinks = width <= image.camera.width and height <= image.camera.height
     how = cv2.INTER_AREA if shrinks and not edges else cv2.INTER_LINEAR
     pixels = cv2.resize(image.image, (width, height), interpolation=how)[to.skip_rows :]
-    mean, std = np.array(to.mean, np.float32), np.array(to.std, np.float32)
-    normalised = ((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1)
     k = np.array(image.camera.intrinsic)
     if not config.quirks.unscaled_intrinsics:
         if edges:
@@ -102,4 +104,10 @@ def _image(image: CameraImage, config: CobevtConfig) -> tuple[NDArray[np.float32
         else:
             k = np.array(image.camera.resized(width, height).intrinsic)
     k[1] -= to.skip_rows * k[2]
-    return np.ascontiguousarray(normalised), k
+    return np.ascontiguousarray(pixels), k
+
+
+def normalised(pixels: NDArray[np.uint8], config: RingImageConfig) -> NDArray[np.float32]:
+    """(h, w, 3) pixels to (3, h, w) as the network takes them."""
+    mean, std = np.array(config.mean, np.float32), np.array(config.std, np.float32)
+    return np.ascontiguousarray(((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1))

@@ -46,6 +46,8 @@ class CobevtQuirks:
     padding_is_seen: bool = False
 
     # Alignment (5).
+    # Maps move by the poses of the LiDARs, which are half a metre behind the bodies they show.
+    maps_move_with_lidars: bool = False
     # Maps turn about the corner between the four middle cells plus one, half a cell off.
     warp_about_cell_corner: bool = False
     # Warped maps fade to zero over half a cell at their rim.

@@ -32,6 +32,10 @@ from cooptrack_core.models.fusion.map_no_fusion import NoFusion
 from cooptrack_core.models.fusion.map_v2vnet import V2VNet
 
 OperatorName = Literal['no_fusion', 'f_cooper', 'self_attention', 'att_fuse', 'v2vnet', 'disconet']
+# What a map model can be told to fuse with; a flat literal, as configuration files need it.
+FusionName = Literal[
+    'fusebevt', 'no_fusion', 'f_cooper', 'self_attention', 'att_fuse', 'v2vnet', 'disconet'
+]
 
 
 def build_operator(name: OperatorName, channels: int) -> nn.Module:
