@@ -121,3 +121,39 @@ def data_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> Non
     parser.add_argument(
         '--remotes', type=int, metavar='N', help='only the first N remote agents exist'
     )
+
+
+def map_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the evaluation of maps."""
+    group = parser.add_argument_group('maps')
+    group.add_argument(
+        '--map',
+        action='store_true',
+        help='evaluate semantic maps; DATA in the layout of OPV2V or V2X-Seq',
+    )
+    group.add_argument(
+        '--map-weights',
+        nargs='+',
+        default=[],
+        metavar='[NAME=]FILE',
+        help='map models; NAME is cobevt, or no_fusion for one without fusion, if left out',
+    )
+    group.add_argument(
+        '--map-prior',
+        type=Path,
+        metavar='DIR',
+        help='training set whose mean map is evaluated too, as the method prior',
+    )
+    group.add_argument(
+        '--map-vehicles',
+        choices=('visible_all', 'visible', 'dynamic'),
+        default='visible_all',
+        help='true vehicles: those that any agent, the ego, or nobody need have seen',
+    )
+    group.add_argument(
+        '--max-agents', type=int, default=5, help='most agents of a moment, the ego included'
+    )
+    group.add_argument('--blind-ego', action='store_true', help='all cameras of the ego are lost')
+    group.add_argument(
+        '--every', type=int, default=1, metavar='N', help='only every N-th moment of a scene'
+    )

@@ -27,6 +27,7 @@ from cooptrack_ros.arguments import (
     add_command,
     data_options,
     disturbance_options,
+    map_options,
     seed_option,
 )
 from cooptrack_ros.console import Terminal
@@ -173,6 +174,7 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help='variants that were trained so: DIR/NAME/weights.safetensors, made by "cooptrack '
         'train --without"; of the others a part of the cooperative weights is switched off',
     )
+    map_options(parser)
     _perception_options(parser)
     disturbance_options(parser)
     seed_option(parser, 'link model, pose errors and bootstrap')

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from cooptrack_core.datasets.opv2v import Opv2vDataset, Opv2vScenario
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.cobevt.config import CobevtConfig
+from cooptrack_core.models.cobevt.config import CobevtConfig, Target
 from cooptrack_core.models.cobevt.interface import MapInputs, RingInputs
 from cooptrack_core.models.cobevt.preprocess import network_image, normalised
 from cooptrack_core.structures import MapLabels, Role
@@ -73,11 +73,17 @@ class RingFrame:
 
 
 def _mirrored(labels: MapLabels) -> MapLabels:
-    names = ('dynamic', 'drivable', 'lane', 'visible', 'visible_all')
-    masks = {n: getattr(labels, n) for n in names}
-    return replace(
-        labels,
-        **{n: None if m is None else np.ascontiguousarray(m[:, ::-1]) for n, m in masks.items()},
+    def flip(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return np.ascontiguousarray(mask[:, ::-1])
+
+    drivable, lane = labels.drivable, labels.lane
+    return MapLabels(
+        labels.grid,
+        flip(labels.dynamic),
+        None if drivable is None else flip(drivable),
+        None if lane is None else flip(lane),
+        flip(labels.visible),
+        flip(labels.visible_all),
     )
 
 
@@ -216,10 +222,10 @@ def batch_inputs(scenes: Sequence[MapInputs]) -> MapInputs:
     )
 
 
-def map_truth(labels: Sequence[MapLabels], plan: MapStageRecipe) -> dict[str, Tensor]:
+def map_truth(labels: Sequence[MapLabels], plan: MapStageRecipe) -> dict[Target, Tensor]:
     """Classes by target, (B, rows, columns) int64; without ``static`` if a scene has no map."""
     dynamic = np.stack([getattr(found, plan.vehicles) for found in labels])
-    truth = {'dynamic': torch.from_numpy(dynamic.astype(np.int64))}
+    truth: dict[Target, Tensor] = {'dynamic': torch.from_numpy(dynamic.astype(np.int64))}
     static = [found.static for found in labels]
     if all(found is not None for found in static):
         truth['static'] = torch.from_numpy(np.stack(static).astype(np.int64))  # type: ignore[arg-type]

@@ -25,13 +25,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cooptrack_core.models.cobevt.config import Target
 from cooptrack_core.training.map_options import MapLossWeights
 
 _SMOOTH = 1.0  # cells; keeps the loss of a class that is nowhere finite and near zero
 
 
 def map_losses(
-    logits: Mapping[str, Tensor], truth: Mapping[str, Tensor], weights: MapLossWeights
+    logits: Mapping[Target, Tensor], truth: Mapping[Target, Tensor], weights: MapLossWeights
 ) -> dict[str, Tensor]:
     """Named losses of a batch.
 
@@ -41,8 +42,11 @@ def map_losses(
             supervised.
         weights: Of classes and losses.
     """
-    classes = {'dynamic': (1.0, weights.vehicle), 'static': (1.0, weights.drivable, weights.lane)}
-    factors = {'dynamic': weights.dynamic, 'static': weights.static}
+    classes: dict[Target, tuple[float, ...]] = {
+        'dynamic': (1.0, weights.vehicle),
+        'static': (1.0, weights.drivable, weights.lane),
+    }
+    factors: dict[Target, float] = {'dynamic': weights.dynamic, 'static': weights.static}
     losses: dict[str, Tensor] = {}
     for target, found in logits.items():
         if target not in truth:

@@ -32,6 +32,10 @@ from cooptrack_ros.console import Terminal, emit_json, number
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Evaluate the methods on a dataset and print the table."""
+    if options.map:
+        from cooptrack_ros.commands import evaluate_map
+
+        return evaluate_map.run(options, terminal)
     dataset = open_for_evaluation(options, terminal)
     names = method_names(options.methods) + (VARIANTS if options.ablation else ())
     evaluation = EvaluationOptions(

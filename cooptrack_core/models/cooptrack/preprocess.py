@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from cooptrack_core.models.cooptrack.interface import FrameInputs
 from cooptrack_core.structures import AgentFrame, CameraImage
 
 
-def image_tensor(image: NDArray[np.uint8] | NDArray[np.float32], config: ImageConfig) -> Tensor:
+def image_tensor(image: NDArray[Any], config: ImageConfig) -> Tensor:
     """(3, H, W) float32 of an image of the network's width: rows cut or padded, normalised."""
     kept = image[config.skip_rows : config.skip_rows + config.height]
     order = kept[..., ::-1] if config.bgr else kept

@@ -1,0 +1,182 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Methods that make a map of what several agents see, and their numbers on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from cooptrack_core.errors import InputError
+from cooptrack_core.evaluation.map_prior import MapPrior
+from cooptrack_core.evaluation.map_protocol import MapProtocol, Masks
+from cooptrack_core.evaluation.maps import MapScore, map_report
+from cooptrack_core.geometry.bev_warp import warp_to_ego
+from cooptrack_core.models.cobevt.inference import for_inference
+from cooptrack_core.models.cobevt.model import Cobevt
+from cooptrack_core.models.cobevt.preprocess import (
+    map_pose,
+    prepare_ring,
+    prepare_scene,
+    relative_pose,
+)
+from cooptrack_core.models.fusion.map_nearest import NearestAgent
+from cooptrack_core.structures import AgentFrame, CooperativeMapFrame
+
+# Makes the masks of a moment; the ego is the first agent.
+MapMethod = Callable[[Sequence[AgentFrame]], Masks]
+
+
+@dataclass(frozen=True)
+class MapEvaluationOptions:
+    """How maps are evaluated.
+
+    Attributes:
+        protocol: How they are compared.
+        max_agents: Most agents of a moment, the ego included.
+        blind_ego: All cameras of the ego are lost.
+        every: Only every n-th moment of a scene counts.
+    """
+
+    protocol: MapProtocol
+    max_agents: int = 5
+    blind_ego: bool = False
+    every: int = 1
+
+
+def network_method(model: Cobevt, protocol: MapProtocol) -> MapMethod:
+    """A map model; one without fusion takes the ego alone."""
+    _check_grid(model, protocol)
+    ready = for_inference(model)
+
+    def run(frames: Sequence[AgentFrame]) -> Masks:
+        taken = frames if model.fusion is not None else frames[:1]
+        with torch.inference_mode():
+            logits = ready(prepare_scene(taken, model.config)).logits
+        found = {t: x[0].argmax(0).cpu().numpy() for t, x in logits.items()}
+        return protocol.masks(found.get('dynamic'), found.get('static'))
+
+    return run
+
+
+def map_fusion_method(model: Cobevt, protocol: MapProtocol) -> MapMethod:
+    """Every agent decodes a map of its own; a cell takes what the nearest agent says."""
+    _check_grid(model, protocol)
+    ready = for_inference(model)
+    nearest = NearestAgent(model.config.map)
+
+    def run(frames: Sequence[AgentFrame]) -> Masks:
+        poses = [
+            relative_pose(map_pose(frames[0], model.config), map_pose(f, model.config))
+            for f in frames
+        ]
+        ego_T_agent = torch.from_numpy(np.stack(poses).astype(np.float32))[None]
+        present = torch.tensor([[bool(frame.images) for frame in frames]])
+        found = {}
+        with torch.inference_mode():
+            rings = [prepare_ring(frame, model.config) for frame in frames]
+            decoded = [
+                ready.decode(
+                    ready.encode(r.images, r.intrinsics, r.agent_T_camera, r.cameras_valid)
+                )
+                for r in rings
+            ]
+            for target in decoded[0]:
+                maps = torch.cat([logits[target] for logits in decoded])[None].softmax(2)
+                warped, valid = warp_to_ego(maps, present, ego_T_agent, model.config.map)
+                found[target] = nearest(warped, valid, ego_T_agent)[0].argmax(0).numpy()
+        return protocol.masks(found.get('dynamic'), found.get('static'))
+
+    return run
+
+
+def prior_method(prior: MapPrior, protocol: MapProtocol) -> MapMethod:
+    """The mean map of a training set, blind to images.
+
+    Raises:
+        InputError: It is of another grid.
+    """
+    if prior.grid != protocol.grid:
+        raise InputError(
+            f'the mean map has the grid {prior.grid}, the evaluation {protocol.grid}',
+            field='prior',
+            remedy='make it from data of the same grid',
+        )
+    masks = prior.predict()
+    return lambda frames: masks
+
+
+def evaluate_maps(
+    scenes: Sequence[Iterable[CooperativeMapFrame]],
+    methods: Mapping[str, MapMethod],
+    options: MapEvaluationOptions,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Numbers of all methods, and the protocol they were made under.
+
+    Args:
+        scenes: Moments with labels, scene after scene.
+        methods: By name.
+        options: How.
+        progress: Called with finished and all scenes.
+
+    Returns:
+        ``{"protocol": …, "methods": {name: {"vehicle": IoU, …}}}``; see ``map_report``.
+
+    Raises:
+        InputError: There is no moment to evaluate, or a file of the dataset is unusable.
+    """
+    scores = {name: MapScore(options.protocol) for name in methods}
+    moments = agents = 0
+    for done, scene in enumerate(scenes):
+        for index, moment in enumerate(scene):
+            if index % options.every or moment.labels is None:
+                continue
+            frames = list(moment.agents[: options.max_agents])
+            if options.blind_ego:
+                frames[0] = replace(frames[0], images=())
+            truth = options.protocol.truth(moment.labels)
+            for name, method in methods.items():
+                found = method(frames)
+                known = {key: mask for key, mask in truth.items() if key in found}
+                scores[name].add(found, known)
+            moments, agents = moments + 1, agents + len(frames)
+        if progress is not None:
+            progress(done + 1, len(scenes))
+    if not moments:
+        raise InputError('there is no moment to evaluate', remedy='give data with maps')
+    result = map_report(options.protocol, scores)
+    result['protocol'] |= {
+        'max_agents': options.max_agents,
+        'blind_ego': options.blind_ego,
+        'every': options.every,
+        'scenes': len(scenes),
+        'moments': moments,
+        'agents_per_moment': agents / moments,
+    }
+    return result
+
+
+def _check_grid(model: Cobevt, protocol: MapProtocol) -> None:
+    if model.config.map != protocol.grid:
+        raise InputError(
+            f'the weights make maps on {model.config.map}, the evaluation is on {protocol.grid}',
+            field='map',
+            remedy='evaluate on the grid of the weights',
+        )

@@ -1,0 +1,149 @@
+# Copyright 2026 cooptrack_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`cooptrack evaluate --map` from simulated rings to the JSON that scripts read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cooptrack_core.datasets.opv2v import Opv2vDataset
+from cooptrack_core.evaluation.map_prior import PriorCounter
+from cooptrack_core.evaluation.map_protocol import MapProtocol
+from cooptrack_core.geometry import MapGrid
+from cooptrack_core.models.cobevt import Cobevt
+from cooptrack_core.models.cobevt.checkpoint import save_weights
+from cooptrack_core.models.cobevt.config import (
+    CobevtConfig,
+    FuseBevtConfig,
+    MapDecoderConfig,
+    RingBackboneConfig,
+    RingImageConfig,
+    SinBevtConfig,
+)
+from cooptrack_core.perception.map_scoreboard import (
+    MapEvaluationOptions,
+    evaluate_maps,
+    map_fusion_method,
+    network_method,
+)
+from cooptrack_ros import cli
+
+CONFIG = CobevtConfig(
+    name='small',
+    image=RingImageConfig(48, 96, skip_rows=24),
+    map=MapGrid(256, 256, 0.390625),
+    backbone=RingBackboneConfig('residual', (8, 8, 16, 16), (1, 1, 1, 1), levels=(1, 2)),
+    sinbevt=SinBevtConfig(
+        dims=(16, 16), scale=8, query_windows=(16, 16), image_windows=((3, 6), (3, 6)),
+        head_dims=8,
+    ),
+    fusion=FuseBevtConfig(depth=1, window=4, hidden=16, head_dims=8),
+    decoder=MapDecoderConfig('nearest', (16, 8, 8, 8)),
+)  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    pytest.importorskip('embreex', reason='the simulator needs the extra [simulator]')
+    from cooptrack_core.simulation import simulate
+    from cooptrack_core.simulation.presets import CameraConfig, LidarConfig, load_preset
+
+    base = load_preset('opv2v_train')
+    preset = replace(
+        base, frames=2, camera=CameraConfig(width=96, height=72, ground_texel=0.6),
+        lidar=LidarConfig(vehicle_rings=16, vehicle_steps=180),
+    )  # fmt: skip
+    root = tmp_path_factory.mktemp('rings') / 'data'
+    simulate(root, preset, scenes=2, seed=6, workers=1)
+    return root
+
+
+def weights(path: Path, **changes: object) -> Path:
+    torch.manual_seed(0)
+    save_weights(Cobevt(replace(CONFIG, **changes)), path)
+    return path
+
+
+def test_the_json_holds_protocol_and_every_method(data: Path, tmp_path: Path):
+    fused = weights(tmp_path / 'fused.safetensors')
+    alone = weights(tmp_path / 'alone.safetensors', operator='no_fusion')
+    pooled = weights(tmp_path / 'pooled.safetensors', operator='f_cooper')
+    out = tmp_path / 'maps.json'
+    arguments = ['evaluate', str(data), '--map', '--json', str(out), '--map-prior', str(data)]
+    files = [str(fused), str(alone), f'f_cooper={pooled}']
+    assert cli.main([*arguments, '--map-weights', *files]) == 0
+    result = json.loads(out.read_text())
+    assert set(result['methods']) == {'cobevt', 'no_fusion', 'map_fusion', 'f_cooper', 'prior'}
+    for found in result['methods'].values():
+        assert {'vehicle', 'drivable', 'lane', 'vehicle_frame_mean'} <= set(found)
+        assert found['frames'] == 4
+    assert result['protocol']['moments'] == 4
+    # Thresholds chosen on the evaluated set itself: nothing constant can do better.
+    prior = result['methods']['prior']
+    assert all(prior['drivable'] >= m['drivable'] - 0.05 for m in result['methods'].values())
+    assert prior['drivable'] > 0.2
+
+
+def test_without_a_map_model_the_command_says_how_to_get_one(data: Path, capsys):
+    assert cli.main(['evaluate', str(data), '--map']) == 2
+    assert 'train --stage map' in capsys.readouterr().err
+
+
+def test_a_perfect_method_gets_one_and_the_counts_add_up(data: Path):
+    protocol = MapProtocol()
+    scenario = Opv2vDataset(data).scenarios[0]
+    moments = list(scenario.frames(load_images=False))
+    counter = PriorCounter(protocol)
+    for moment in moments:
+        counter.add(protocol.truth(moment.labels))
+    answers = iter([protocol.truth(moment.labels) for moment in moments])
+    result = evaluate_maps(
+        [moments], {'perfect': lambda frames: next(answers)}, MapEvaluationOptions(protocol)
+    )
+    found = result['methods']['perfect']
+    assert found['vehicle'] == found['drivable'] == found['lane'] == 1.0
+    assert counter.prior().frames == found['frames'] == len(moments)
+
+
+def test_a_blind_ego_still_hears_the_others_but_its_own_image_is_gone(data: Path):
+    scenario = next(s for s in Opv2vDataset(data).scenarios if len(s.agent_ids) > 1)
+    moments = list(scenario.frames())
+    heard: list[list[int]] = []
+
+    def spy(frames):
+        heard.append([len(f.images) for f in frames])
+        grid = np.zeros((256, 256), dtype=bool)
+        return {'vehicle': grid, 'drivable': grid, 'lane': grid}
+
+    options = MapEvaluationOptions(MapProtocol(), blind_ego=True, max_agents=2)
+    evaluate_maps([moments], {'spy': spy}, options)
+    assert all(counts[0] == 0 for counts in heard)
+    assert any(len(counts) == 2 and counts[1] == 4 for counts in heard)
+
+
+def test_one_agent_alone_is_the_same_by_network_and_by_map_fusion(data: Path):
+    torch.manual_seed(0)
+    model = Cobevt(replace(CONFIG, operator='no_fusion')).eval()
+    moment = next(iter(Opv2vDataset(data).scenarios[0].frames()))
+    one = [moment.ego]
+    first, second = (m(model, MapProtocol())(one) for m in (network_method, map_fusion_method))
+    for name, mask in first.items():
+        assert (mask == second[name]).mean() > 0.999  # cells at a tie may fall either way
