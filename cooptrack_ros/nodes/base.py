@@ -23,6 +23,7 @@ from typing import Any, cast
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from std_srvs.srv import SetBool, Trigger
 
 from cooptrack_core import __version__, resources
 from cooptrack_core.errors import InputError
@@ -100,6 +101,10 @@ class Perceiver:
         self.worker.start()
         self._sensors = Sensors(self._node, self._p, self.worker.offer, self._jumped)
         self._timer = _compat.steady_timer(self._node, 1.0, self._publish_health)
+        self._services = [
+            self._node.create_service(Trigger, '~/reset', self._on_reset),
+            self._node.create_service(SetBool, '~/set_enabled', self._on_set_enabled),
+        ]
 
     def change(self, parameters: SensorParameters) -> None:
         """Take over what may change while running."""
@@ -139,6 +144,20 @@ class Perceiver:
         kind = type(error).__name__
         text = str(error) if isinstance(error, InputError) else f'{kind}: {error}'
         self.report.warn(kind, f'a frame was skipped: {text}')
+
+    def _on_reset(self, request: Any, response: Any) -> Any:
+        """Service: forget all tracks and messages, as after a jump of time."""
+        if self._sensors is not None:
+            self._sensors.reset()
+        response.success, response.message = True, 'memory is reset'
+        return response
+
+    def _on_set_enabled(self, request: Any, response: Any) -> Any:
+        """Service: look at images, or let them pass."""
+        if self._sensors is not None:
+            self._sensors.enabled = bool(request.data)
+        response.success, response.message = True, 'enabled' if request.data else 'disabled'
+        return response
 
     def _jumped(self) -> None:
         self._node.get_logger().info('time jumped back: memory is reset')

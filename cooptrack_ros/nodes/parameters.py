@@ -167,7 +167,7 @@ class PlayerParameters:
 
     dataset: str = parameter('', 'directory in the V2X-Seq layout')
     scene: str = parameter('', 'sequence to play; empty = the first')
-    rate: float = parameter(1.0, 'speed; 1 = as recorded', low=0.01, high=100.0, dynamic=True)
+    rate: float = parameter(1.0, 'speed; 1 = as recorded', low=0.01, high=100.0)
     loop: bool = parameter(False, 'start anew at the end; time jumps back')
     clock_hz: float = parameter(100.0, 'how often /clock is published, Hz', low=1.0, high=1000.0)
     wait_for_s: float = parameter(

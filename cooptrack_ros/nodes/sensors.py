@@ -53,6 +53,7 @@ class Sensors:
     Attributes:
         role: Role of the agent.
         builder: Makes the frames.
+        enabled: Whether images are looked at.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Sensors:
             on_jump: Called when time jumped back, by the clock or by the stamps.
         """
         self.role = Role(parameters.role)
+        self.enabled = True
         self._node = node
         self._p = parameters
         self._on_group = on_group
@@ -110,6 +112,12 @@ class Sensors:
         """Take over what may change while running."""
         self._p = parameters
         self._aligner.tolerance_ns = round(parameters.camera_tolerance_ms * 1e6)
+
+    def reset(self) -> None:
+        """Forget everything but TF, on somebody's wish: /tf_static would not come again soon."""
+        self._aligner.reset()
+        self.builder.lap += 1
+        self._on_jump()
 
     def topic(self, camera: str) -> str:
         """Topic of the images of a camera."""
@@ -187,6 +195,8 @@ class Sensors:
             text = 'images are stamped over 1 s ahead of the clock: synchronise the clocks'
         if problem is not None:
             level, text = ERROR, problem
+        if not self.enabled:
+            level, text = WARN, 'disabled: call ~/set_enabled with true'
         lines.append(Health('frames', level, text, counts))
         return lines
 
@@ -199,6 +209,8 @@ class Sensors:
 
         def on_image(message: Any) -> None:
             self._received[camera] += 1
+            if not self.enabled:
+                return
             stamp_ns = stamp_to_ns(message.header.stamp)
             if stamp_ns > _compat.now_ns(self._node) + _AHEAD_NS:
                 self._ahead += 1

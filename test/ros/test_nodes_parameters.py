@@ -28,7 +28,6 @@ from cooptrack_ros.nodes.parameters import (
     SHARED,
     ChannelParameters,
     CooperativeParameters,
-    PlayerParameters,
 )
 from cooptrack_ros.nodes.schema import build, changed, example, parameter_file, table
 
@@ -121,10 +120,10 @@ def test_values_change_all_or_none():
 
 def test_what_cannot_change_is_refused_with_what_can():
     with pytest.raises(InputError, match='start the node again') as error:
-        changed(PlayerParameters(), {'scene': '0001'}, 'dataset_player')
-    assert error.value.field == 'dataset_player.scene'
-    assert "['rate']" in str(error.value)
-    changed(PlayerParameters(), {'scene': ''})  # the value it has
+        changed(ChannelParameters(), {'seed': 7}, 'v2x_channel')
+    assert error.value.field == 'v2x_channel.seed'
+    assert 'bandwidth_mbit_s' in str(error.value)
+    changed(ChannelParameters(), {'seed': 0})  # the value it has
 
 
 @pytest.mark.parametrize(
