@@ -39,7 +39,7 @@ def test_a_box_covers_its_cells_and_a_rim_of_no_more_than_two(x, y, yaw, length,
     drawn = draw_boxes(GRID, _box(x, y, yaw, length, width)) > 0
     centers = np.concatenate([GRID.cell_centers(), np.full((256, 256, 1), 0.8)], -1).reshape(-1, 3)
     inside = _box(x, y, yaw, length - 0.02, width - 0.02).contains(centers).reshape(256, 256)
-    rim = 4 * GRID.cell
+    rim = 4 * np.sqrt(2) * GRID.cell  # two cells on both sides, also across a corner
     around = _box(x, y, yaw, length + rim, width + rim).contains(centers).reshape(256, 256)
     assert drawn[inside].all()
     assert not drawn[~around].any()

@@ -70,7 +70,7 @@ def test_tiny_runs_end_to_end(tiny: CoopTrack) -> None:
     with torch.inference_mode():
         for i in range(3):
             inputs = prepare_frame(agent_frame(i), tiny.config)
-            assert inputs.images.shape == (1, 3, 256, 448)
+            assert inputs.images.shape == (1, 3, 288, 704)
             sender, _ = tiny(inputs)
             fields = message_fields(sender.select_live())
             assert fields['query_feats'].shape[1] == 96
@@ -100,9 +100,9 @@ def test_preprocessing_keeps_points_on_their_pixels(tiny: CoopTrack) -> None:
     point = np.array([20.0, 3.0, -1.0, 1.0])
     h = inputs.agent_to_image[0].double().numpy() @ point
     (u, v), _ = image.camera.project(point[:3])
-    assert h[0] / h[2] + 0.5 == pytest.approx((u + 0.5) * 448 / 960, abs=1e-3)
-    assert h[1] / h[2] + 0.5 == pytest.approx((v + 0.5) * 252 / 540, abs=1e-3)
-    assert (inputs.images[0, :, 252:] == 0).all()
+    assert h[0] / h[2] + 0.5 == pytest.approx((u + 0.5) * 704 / 960, abs=1e-3)
+    # 96 rows above the horizon are left out.
+    assert h[1] / h[2] + 0.5 == pytest.approx((v + 0.5) * 396 / 540 - 96, abs=1e-3)
 
 
 @pytest.mark.parametrize('encoder', ['bevformer', 'lift'])
