@@ -21,6 +21,7 @@ the beginning is the same on both sides. Source: reference section 5.2.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _HEAD = 'pts_bbox_head.'
 _TRANSFORMER = 'pts_bbox_head.transformer.'
@@ -119,7 +120,20 @@ def official_name(name: str) -> str:
     Raises:
         KeyError: The official model has nothing of that kind.
     """
-    for ours, official in NAME_MAP:
+    return translated(name, NAME_MAP)
+
+
+def translated(name: str, name_map: Iterable[tuple[str, str]]) -> str:
+    """Replace the beginning of a name; ``{i}`` in a map stands for a number.
+
+    Args:
+        name: Of a parameter or buffer.
+        name_map: Beginnings, ours and official; the first that fits counts.
+
+    Raises:
+        KeyError: No beginning fits.
+    """
+    for ours, official in name_map:
         pattern = re.escape(ours).replace(re.escape('{i}'), r'(\d+)')
         match = re.match(pattern, name)
         if match:

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from cooptrack_core.config import from_mapping, load_yaml
-from cooptrack_core.errors import InputError
-from cooptrack_core.training.options import Augmentation, Optimisation, Stage
+from cooptrack_core.training.options import Augmentation, Optimisation, Stage, stage_of
 
 
 @dataclass(frozen=True)
@@ -118,13 +117,7 @@ class MapRecipe:
         Raises:
             InputError: The file has no such stage.
         """
-        found: MapStageRecipe | None = getattr(self, stage.value, None)
-        if found is None:
-            raise InputError(
-                f'this recipe has no stage {stage.value}',
-                field=stage.value,
-                remedy='choose another --config',
-            )
+        found: MapStageRecipe = stage_of(self, stage)
         return found
 
 

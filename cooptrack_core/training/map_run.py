@@ -16,9 +16,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,15 +27,14 @@ from cooptrack_core.models.cobevt.checkpoint import load_weights
 from cooptrack_core.models.cobevt.config import CobevtConfig
 from cooptrack_core.models.cobevt.model import Cobevt
 from cooptrack_core.models.devices import find_device
-from cooptrack_core.resources import config_path
 from cooptrack_core.training import loop
 from cooptrack_core.training.checkpoints import fingerprint
 from cooptrack_core.training.map_data import MapTrainingData
 from cooptrack_core.training.map_options import MapStageRecipe, load_map_recipe
 from cooptrack_core.training.map_stage import MapStage
 from cooptrack_core.training.options import Progress, Stage, TrainingOptions
-from cooptrack_core.training.parallel import Share, processes
-from cooptrack_core.training.run import check_out, freeze
+from cooptrack_core.training.parallel import Share
+from cooptrack_core.training.run import freeze, in_processes, model_file, set_threads
 
 
 def train_maps(options: TrainingOptions) -> Path:
@@ -53,10 +50,7 @@ def train_maps(options: TrainingOptions) -> Path:
         InputError: Options, recipe, data, weights or state are unusable, or disk is full.
         FloatingPointError: The training diverged.
     """
-    check_out(options)
-    helper = partial(_train, replace(options, progress=None))
-    with processes(options.processes, helper) as share:
-        return _train(options, share)
+    return in_processes(options, _train)
 
 
 def map_config(name: str) -> CobevtConfig:
@@ -65,20 +59,14 @@ def map_config(name: str) -> CobevtConfig:
     Raises:
         InputError: There is no such file, or it is wrong.
     """
-    path = Path(name)
-    if path.suffix not in ('.yaml', '.yml'):
-        path = config_path(f'models/{name}.yaml')
+    path = model_file(name)
     return from_mapping(CobevtConfig, load_yaml(path), path=path)
 
 
 def _train(options: TrainingOptions, share: Share) -> Path:
     """Do one process's part of ``train_maps``."""
     device = find_device(options.device)
-    threads = options.threads
-    if threads <= 0 and share.world > 1:
-        threads = max(1, (os.cpu_count() or 1) // share.world)
-    if threads > 0:
-        torch.set_num_threads(threads)
+    set_threads(options, share)
     recipe = load_map_recipe(options.config)
     plan = recipe.stage(options.stage)
     if options.iterations is not None:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cooptrack_core.config import from_mapping, load_yaml
 from cooptrack_core.errors import InputError
@@ -230,15 +230,25 @@ class Recipe:
         Raises:
             InputError: The file has no such stage.
         """
-        recipe: StageRecipe | None = getattr(self, stage.value, None)
-        if recipe is None:
-            there = [s.value for s in Stage if getattr(self, s.value, None) is not None]
-            raise InputError(
-                f'this recipe has no stage {stage.value}',
-                field=stage.value,
-                remedy=f'choose one of {there}, or another --config',
-            )
+        recipe: StageRecipe = stage_of(self, stage)
         return recipe
+
+
+def stage_of(recipe: Any, stage: Stage) -> Any:
+    """Return the part of a recipe for a stage.
+
+    Raises:
+        InputError: The recipe has no such stage.
+    """
+    found = getattr(recipe, stage.value, None)
+    if found is None:
+        there = [s.value for s in Stage if getattr(recipe, s.value, None) is not None]
+        raise InputError(
+            f'this recipe has no stage {stage.value}',
+            field=stage.value,
+            remedy=f'choose one of {there}, or another --config',
+        )
+    return found
 
 
 def load_recipe(path: str | Path) -> Recipe:

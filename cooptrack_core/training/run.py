@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,20 +66,41 @@ def train(options: TrainingOptions) -> Path:
         InputError: Options, recipe, data, weights or state are unusable, or disk is full.
         FloatingPointError: The training diverged.
     """
+    return in_processes(options, _train)
+
+
+def in_processes(options: TrainingOptions, work: Callable[[TrainingOptions, Share], Path]) -> Path:
+    """Make the run directory and do the work, shared by as many processes as wanted.
+
+    Args:
+        options: Of the run.
+        work: One process's part; must be importable.
+    """
     check_out(options)
-    helper = partial(_train, replace(options, progress=None))
+    helper = partial(work, replace(options, progress=None))
     with processes(options.processes, helper) as share:
-        return _train(options, share)
+        return work(options, share)
 
 
-def _train(options: TrainingOptions, share: Share) -> Path:
-    """Do one process's part of ``train``."""
-    device = find_device(options.device)
+def set_threads(options: TrainingOptions, share: Share) -> None:
+    """Give this process its threads."""
     threads = options.threads
     if threads <= 0 and share.world > 1:
         threads = max(1, (os.cpu_count() or 1) // share.world)
     if threads > 0:
         torch.set_num_threads(threads)
+
+
+def model_file(name: str) -> Path:
+    """Path of a model configuration: a name below ``config/models``, or a path of a YAML file."""
+    path = Path(name)
+    return path if path.suffix in ('.yaml', '.yml') else config_path(f'models/{name}.yaml')
+
+
+def _train(options: TrainingOptions, share: Share) -> Path:
+    """Do one process's part of ``train``."""
+    device = find_device(options.device)
+    set_threads(options, share)
     recipe = load_recipe(options.config)
     plan = recipe.stage(options.stage)
     if options.iterations is not None:
@@ -111,9 +133,7 @@ def model_config(name: str) -> ModelConfig:
     Raises:
         InputError: There is no such file, or it is wrong.
     """
-    path = Path(name)
-    if path.suffix not in ('.yaml', '.yml'):
-        path = config_path(f'models/{name}.yaml')
+    path = model_file(name)
     return from_mapping(ModelConfig, load_yaml(path), path=path)
 
 

@@ -20,7 +20,7 @@ beginning is the same on both sides. Source: reference section 13.
 
 from __future__ import annotations
 
-import re
+from cooptrack_core.models.official_names import translated
 
 _STAGE = 'sinbevt.stages.{i}.'
 _CROSS = 'fax.cross_views.{i}.'
@@ -108,10 +108,4 @@ def official_name(name: str) -> str:
     Raises:
         KeyError: The official model has nothing of that kind.
     """
-    for ours, official in NAME_MAP:
-        pattern = re.escape(ours).replace(re.escape('{i}'), r'(\d+)')
-        match = re.match(pattern, name)
-        if match:
-            beginning = official.replace('{i}', match.group(1) if match.groups() else '')
-            return beginning + name[match.end() :]
-    raise KeyError(name)
+    return translated(name, NAME_MAP)

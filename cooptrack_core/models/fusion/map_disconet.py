@@ -29,12 +29,10 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from cooptrack_core.geometry import MapGrid
-from cooptrack_core.models.fusion.map_operator import masked
-from cooptrack_core.models.fusion.map_pairs import Pairs, aligned, own_frames
+from cooptrack_core.models.fusion.map_pairs import PairFusion, Pairs
 
 
-class DiscoNet(nn.Module):
+class DiscoNet(PairFusion):
     """Weighted sum over agents with a matrix of weights per edge; a ``MapFusion``.
 
     Args:
@@ -52,27 +50,6 @@ class DiscoNet(nn.Module):
             layers += [nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU()]
         self.weight = nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.ReLU())
         self.out = nn.Linear(channels, channels) if linear else nn.Identity()
-
-    def forward(self, maps: Tensor, valid: Tensor, ego_T_agent: Tensor | None = None) -> Tensor:
-        """Fuse with all states on the ego's cells; see ``MapFusion`` and ``map_pairs.aligned``."""
-        return self._fuse(masked(maps, valid), aligned(valid))
-
-    def in_own_frames(
-        self, maps: Tensor, present: Tensor, ego_T_agent: Tensor, grid: MapGrid
-    ) -> Tensor:
-        """Fuse as the reference does: maps stay in their agents' frames and are warped per pair.
-
-        Args:
-            maps: (B, L, C, H, W), each in its agent's frame.
-            present: (B, L) bool.
-            ego_T_agent: (B, L, 4, 4).
-            grid: Cells of all maps.
-
-        Returns:
-            (B, C, H, W) in the ego's frame.
-        """
-        pairs = own_frames(present, ego_T_agent, grid)
-        return self._fuse(masked(maps, pairs.own), pairs)
 
     def _fuse(self, states: Tensor, pairs: Pairs) -> Tensor:
         for last in [False] * (self.rounds - 1) + [True]:

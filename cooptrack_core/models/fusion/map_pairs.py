@@ -16,14 +16,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cooptrack_core.geometry import MapGrid
 from cooptrack_core.geometry.bev_warp import rigid_inverse, warp_maps
+from cooptrack_core.models.fusion.map_operator import masked
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +83,32 @@ def own_frames(present: Tensor, ego_T_agent: Tensor, grid: MapGrid) -> Pairs:
     area = torch.zeros(batch, agents, 1, grid.rows, grid.columns, device=present.device)
     both = present[:, :, None] & present[:, None]
     return Pairs(lambda maps: warp(maps)[0], warp(area)[1] & both[..., None, None])
+
+
+class PairFusion(nn.Module, ABC):
+    """A ``MapFusion`` that updates the maps of all agents in rounds."""
+
+    def forward(self, maps: Tensor, valid: Tensor, ego_T_agent: Tensor | None = None) -> Tensor:
+        """Fuse with all states on the ego's cells; see ``MapFusion`` and ``aligned``."""
+        return self._fuse(masked(maps, valid), aligned(valid))
+
+    def in_own_frames(
+        self, maps: Tensor, present: Tensor, ego_T_agent: Tensor, grid: MapGrid
+    ) -> Tensor:
+        """Fuse as the reference does: states stay in their agents' frames and are warped per pair.
+
+        Args:
+            maps: (B, L, C, H, W), each in its agent's frame.
+            present: (B, L) bool.
+            ego_T_agent: (B, L, 4, 4).
+            grid: Cells of all maps.
+
+        Returns:
+            (B, C, H, W) in the ego's frame.
+        """
+        pairs = own_frames(present, ego_T_agent, grid)
+        return self._fuse(masked(maps, pairs.own), pairs)
+
+    @abstractmethod
+    def _fuse(self, states: Tensor, pairs: Pairs) -> Tensor:
+        """(B, C, H, W) of states (B, L, C, H, W) that are zero where nothing is known."""

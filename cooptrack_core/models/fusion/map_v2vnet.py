@@ -31,12 +31,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cooptrack_core.geometry import MapGrid
 from cooptrack_core.models.fusion.map_operator import masked
-from cooptrack_core.models.fusion.map_pairs import Pairs, aligned, own_frames
+from cooptrack_core.models.fusion.map_pairs import PairFusion, Pairs
 
 
-class V2VNet(nn.Module):
+class V2VNet(PairFusion):
     """Message passing over maps; a ``MapFusion``.
 
     Args:
@@ -51,27 +50,6 @@ class V2VNet(nn.Module):
         self.gates = nn.Conv2d(3 * channels, 2 * channels, 3, padding=1)  # reset, update
         self.candidate = nn.Conv2d(3 * channels, channels, 3, padding=1)
         self.out = nn.Linear(channels, channels)
-
-    def forward(self, maps: Tensor, valid: Tensor, ego_T_agent: Tensor | None = None) -> Tensor:
-        """Fuse with all states on the ego's cells; see ``MapFusion`` and ``map_pairs.aligned``."""
-        return self._fuse(masked(maps, valid), aligned(valid))
-
-    def in_own_frames(
-        self, maps: Tensor, present: Tensor, ego_T_agent: Tensor, grid: MapGrid
-    ) -> Tensor:
-        """Fuse as the reference does: states stay in their agents' frames, messages are warped.
-
-        Args:
-            maps: (B, L, C, H, W), each in its agent's frame.
-            present: (B, L) bool.
-            ego_T_agent: (B, L, 4, 4).
-            grid: Cells of all maps.
-
-        Returns:
-            (B, C, H, W) in the ego's frame.
-        """
-        pairs = own_frames(present, ego_T_agent, grid)
-        return self._fuse(masked(maps, pairs.own), pairs)
 
     def _fuse(self, states: Tensor, pairs: Pairs) -> Tensor:
         heard = pairs.valid.flatten(3).any(-1).sum(2).clamp(min=1)  # (B, L) senders
