@@ -23,21 +23,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_rings import CONFIG, simulate_rings
 
 from cooptrack_core.datasets.opv2v import Opv2vDataset
 from cooptrack_core.evaluation.map_prior import PriorCounter
 from cooptrack_core.evaluation.map_protocol import MapProtocol
-from cooptrack_core.geometry import MapGrid
 from cooptrack_core.models.cobevt import Cobevt
 from cooptrack_core.models.cobevt.checkpoint import save_weights
-from cooptrack_core.models.cobevt.config import (
-    CobevtConfig,
-    FuseBevtConfig,
-    MapDecoderConfig,
-    RingBackboneConfig,
-    RingImageConfig,
-    SinBevtConfig,
-)
 from cooptrack_core.perception.map_scoreboard import (
     MapEvaluationOptions,
     evaluate_maps,
@@ -46,34 +38,10 @@ from cooptrack_core.perception.map_scoreboard import (
 )
 from cooptrack_ros import cli
 
-CONFIG = CobevtConfig(
-    name='small',
-    image=RingImageConfig(48, 96, skip_rows=24),
-    map=MapGrid(256, 256, 0.390625),
-    backbone=RingBackboneConfig('residual', (8, 8, 16, 16), (1, 1, 1, 1), levels=(1, 2)),
-    sinbevt=SinBevtConfig(
-        dims=(16, 16), scale=8, query_windows=(16, 16), image_windows=((3, 6), (3, 6)),
-        head_dims=8,
-    ),
-    fusion=FuseBevtConfig(depth=1, window=4, hidden=16, head_dims=8),
-    decoder=MapDecoderConfig('nearest', (16, 8, 8, 8)),
-)  # fmt: skip
-
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    pytest.importorskip('embreex', reason='the simulator needs the extra [simulator]')
-    from cooptrack_core.simulation import simulate
-    from cooptrack_core.simulation.presets import CameraConfig, LidarConfig, load_preset
-
-    base = load_preset('opv2v_train')
-    preset = replace(
-        base, frames=2, camera=CameraConfig(width=96, height=72, ground_texel=0.6),
-        lidar=LidarConfig(vehicle_rings=16, vehicle_steps=180),
-    )  # fmt: skip
-    root = tmp_path_factory.mktemp('rings') / 'data'
-    simulate(root, preset, scenes=2, seed=6, workers=1)
-    return root
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate_rings(tmp_path_factory.mktemp('rings') / 'data')
 
 
 def weights(path: Path, **changes: object) -> Path:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_rings import simulate_rings
 
 
 @pytest.fixture(scope='session')
@@ -36,18 +37,4 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scenes of two moments with camera rings and maps."""
-    pytest.importorskip('embreex', reason='the simulator needs the extra [simulator]')
-    from cooptrack_core.simulation import simulate
-    from cooptrack_core.simulation.presets import CameraConfig, LidarConfig, load_preset
-
-    base = load_preset('opv2v_train')
-    preset = replace(
-        base,
-        frames=2,
-        camera=CameraConfig(width=96, height=72, ground_texel=0.6),
-        lidar=LidarConfig(vehicle_rings=16, vehicle_steps=180),
-        ring=replace(base.ring, roadside_share=1.0),
-    )
-    root = tmp_path_factory.mktemp('rings') / 'data'
-    simulate(root, preset, scenes=2, seed=6, workers=1)
-    return root
+    return simulate_rings(tmp_path_factory.mktemp('rings') / 'data')

@@ -24,18 +24,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_rings import CONFIG
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import MapGrid
 from cooptrack_core.models.cobevt.checkpoint import load_weights
-from cooptrack_core.models.cobevt.config import (
-    CobevtConfig,
-    FuseBevtConfig,
-    MapDecoderConfig,
-    RingBackboneConfig,
-    RingImageConfig,
-    SinBevtConfig,
-)
+from cooptrack_core.models.cobevt.config import CobevtConfig
 from cooptrack_core.models.cobevt.model import Cobevt
 from cooptrack_core.models.cobevt.preprocess import prepare_scene
 from cooptrack_core.resources import config_path
@@ -49,19 +43,6 @@ from cooptrack_core.training.map_options import MapLossWeights, MapStageRecipe, 
 from cooptrack_core.training.map_run import map_config, train_maps
 from cooptrack_core.training.map_stage import MapStage
 from cooptrack_core.training.options import Optimisation, Stage, TrainingOptions
-
-CONFIG = CobevtConfig(
-    name='small',
-    image=RingImageConfig(48, 96, skip_rows=24),
-    map=MapGrid(256, 256, 0.390625),
-    backbone=RingBackboneConfig('residual', (8, 8, 16, 16), (1, 1, 1, 1), levels=(1, 2)),
-    sinbevt=SinBevtConfig(
-        dims=(16, 16), scale=8, query_windows=(16, 16), image_windows=((3, 6), (3, 6)),
-        head_dims=8, dropout=0.0,
-    ),
-    fusion=FuseBevtConfig(depth=1, window=4, hidden=16, head_dims=8, dropout=0.0),
-    decoder=MapDecoderConfig('nearest', (16, 8, 8, 8)),
-)  # fmt: skip
 
 
 def plan(**changes: object) -> MapStageRecipe:
