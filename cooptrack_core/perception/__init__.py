@@ -28,6 +28,15 @@ from cooptrack_core.perception.loading import (
     Precision,
     load_model,
 )
+from cooptrack_core.perception.map_loading import MapModel, load_map_model
+from cooptrack_core.perception.mapping import (
+    BevMapper,
+    LeftOut,
+    MapResult,
+    MapStats,
+    semantic_ids,
+    static_ids,
+)
 from cooptrack_core.perception.stream import EgoMoment, RadioEvent, RadioStream, StreamOptions
 
 __all__ = [
@@ -35,9 +44,14 @@ __all__ = [
     'AgentResult',
     'Association',
     'Backend',
+    'BevMapper',
     'CooperativePerception',
     'CooperativeResult',
     'EgoMoment',
+    'LeftOut',
+    'MapModel',
+    'MapResult',
+    'MapStats',
     'ModelSet',
     'PerceptionModel',
     'Precision',
@@ -45,5 +59,8 @@ __all__ = [
     'RadioStream',
     'StreamOptions',
     'Unmatched',
+    'load_map_model',
     'load_model',
+    'semantic_ids',
+    'static_ids',
 ]

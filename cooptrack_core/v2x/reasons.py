@@ -45,6 +45,8 @@ class Reason(str, Enum):
     """A BEV map of other cells than the receiver's."""
     CHANNELS = 'channels'
     """A BEV map of another number of channels than the receiver's model takes."""
+    OUT_OF_REACH = 'out_of_reach'
+    """A BEV map that covers no cell of the receiver's."""
     RATE_LIMITED = 'rate_limited'
     """More than one sender may send; not looked at."""
     OWN_ECHO = 'own_echo'
