@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 import numpy as np
@@ -344,6 +344,17 @@ class TrackedObjects:
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self.boxes)
+
+    def predicted(self, stamp_ns: int) -> TrackedObjects:
+        """Move the objects to another time with constant velocity; the frame stays where it is.
+
+        Objects of unknown velocity stay where they are.
+        """
+        step_s = (stamp_ns - self.stamp_ns) / 1e9
+        moved = self.boxes.centers.copy()
+        moved[:, :2] += np.nan_to_num(self.boxes.velocities) * step_s
+        boxes = Boxes3D(moved, self.boxes.sizes, self.boxes.yaws, self.boxes.velocities)
+        return replace(self, stamp_ns=stamp_ns, boxes=boxes)
 
     def select(self, mask: NDArray[np.bool_]) -> TrackedObjects:
         """Keep the objects under a boolean mask."""

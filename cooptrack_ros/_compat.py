@@ -70,13 +70,20 @@ def ros_problem() -> str | None:
     return None
 
 
-def run(name: str, build: Callable[[Any], Part], args: Sequence[str] | None = None) -> int:
+def run(
+    name: str,
+    build: Callable[[Any], Any],
+    args: Sequence[str] | None = None,
+    *,
+    managed: bool = False,
+) -> int:
     """Run a node until it is interrupted or shut down.
 
     Args:
         name: Default name of the node.
-        build: Makes the part from the rclpy node.
+        build: Makes the Part from the rclpy node; a ManagedPart when it is managed.
         args: Command line; default: that of the process.
+        managed: Make a lifecycle node.
 
     Returns:
         Exit status: 0 also after SIGINT, 2 when the node cannot start.
@@ -91,8 +98,15 @@ def run(name: str, build: Callable[[Any], Part], args: Sequence[str] | None = No
     rclpy.init(args=None if args is None else list(args))
     node, part = None, None
     try:
-        node = rclpy.create_node(name)
+        if managed:
+            from cooptrack_ros.nodes.lifecycle import ManagedNode
+
+            node = ManagedNode(name)
+        else:
+            node = rclpy.create_node(name)
         part = build(node)
+        if managed:
+            node.manage(part)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()

@@ -29,8 +29,13 @@ TRACKS = '/cooptrack/tracks'
 DETECTIONS = '/cooptrack/detections'
 MARKERS = '/cooptrack/markers'
 AGENTS = '/cooptrack/agents'
+LINKS = '/cooptrack/links'
+LATENCY = '/cooptrack/latency'
 STATUS = '/cooptrack/fusion_status'
 CHANNEL_STATUS = '/cooptrack/channel_status'
+BEV_MARKERS = '/cooptrack/bev/markers'
+BEV_SEMANTIC = '/cooptrack/bev/semantic'
+BEV_LABEL_INFO = '/cooptrack/bev/label_info'
 GROUND_TRUTH = '/gt/tracks'
 GROUND_TRUTH_DETECTIONS = '/gt/detections'
 GROUND_TRUTH_MARKERS = '/gt/markers'
@@ -71,9 +76,24 @@ def agent_info_topic(agent_id: str) -> str:
     return f'/{agent_id}/agent_info'
 
 
+def latency_topic(agent_id: str) -> str:
+    """Topic on which an agent that sends tells where its time goes."""
+    return f'/{agent_id}/latency'
+
+
 def features_topic(agent_id: str) -> str:
     """Topic of the radio messages of an agent."""
     return f'/v2x/{agent_id}/instance_features'
+
+
+def bev_feature_topic(agent_id: str) -> str:
+    """Topic of the map features an agent sends."""
+    return f'/v2x/{agent_id}/bev_feature'
+
+
+def bev_topic(class_name: str) -> str:
+    """Topic of the occupancy grid of a class of the map."""
+    return f'/cooptrack/bev/{class_name}'
 
 
 def sent_topic(agent_id: str, rest: str) -> str:

@@ -43,6 +43,9 @@ from cooptrack_ros.conversions.instances import (
     features_to_message,
     message_to_features,
 )
+from cooptrack_ros.conversions.link_markers import link_markers
+from cooptrack_ros.conversions.map_markers import MapMarkers
+from cooptrack_ros.conversions.maps import label_info, map_to_occupancy, map_to_semantic
 from cooptrack_ros.conversions.markers import MarkerBuilder, agent_markers
 from cooptrack_ros.conversions.message_types import BagTypes, MessageTypes, RosTypes
 from cooptrack_ros.conversions.status import (
@@ -60,6 +63,7 @@ from cooptrack_ros.conversions.tracks import (
 __all__ = [
     'BagTypes',
     'Calibration',
+    'MapMarkers',
     'MarkerBuilder',
     'MessageTypes',
     'RosTypes',
@@ -76,6 +80,10 @@ __all__ = [
     'header',
     'image_to_message',
     'info_to_message',
+    'label_info',
+    'link_markers',
+    'map_to_occupancy',
+    'map_to_semantic',
     'message_to_features',
     'ns_to_stamp',
     'pose_from_message',

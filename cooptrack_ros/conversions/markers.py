@@ -198,7 +198,7 @@ class MarkerBuilder:
     ) -> Any:
         sizes = np.asarray(scale, dtype=np.float64)
         # A line has only a width, which is scale.x.
-        return _new_marker(
+        return new_marker(
             self.types,
             header(self.types, stamp_ns, self.frame_id),
             f'{self.prefix}_{layer}',
@@ -217,9 +217,9 @@ class MarkerBuilder:
         frame = header(self.types, stamp_ns, self.frame_id)
         first = []
         if self._fresh:
-            first = [_new_marker(self.types, frame, '', 0, _CUBE, action=_DELETE_ALL)]
+            first = [new_marker(self.types, frame, '', 0, _CUBE, action=_DELETE_ALL)]
         gone = [
-            _new_marker(self.types, frame, ns, number, _CUBE, action=_DELETE)
+            new_marker(self.types, frame, ns, number, _CUBE, action=_DELETE)
             for ns, number in sorted(self._shown - shown)
         ]
         self._shown, self._fresh = shown, False
@@ -254,7 +254,7 @@ def agent_markers(
             ('agent_label', _TEXT, np.array([0.0, 0.0, 1.2]), above, agent_id),
         ):
             markers.append(
-                _new_marker(
+                new_marker(
                     types, header(types, stamp_ns, frame_id), ns, number, kind,
                     colour=(*colour, 1.0), scale=scale, lifetime_ns=lifetime_ns,
                     pose=pose_to_message(types, where), text=text,
@@ -263,7 +263,7 @@ def agent_markers(
     return types.new('visualization_msgs/msg/MarkerArray', markers=markers)
 
 
-def _new_marker(
+def new_marker(
     types: MessageTypes,
     frame: Any,
     ns: str,
@@ -278,6 +278,22 @@ def _new_marker(
     points: Points | None = None,
     text: str = '',
 ) -> Any:
+    """Make a Marker.
+
+    Args:
+        types: Where message classes come from.
+        frame: Its header.
+        ns: Its layer.
+        number: Its id in the layer.
+        kind: A type constant of the message.
+        action: An action constant of the message.
+        colour: Red, green, blue, alpha, in [0, 1].
+        scale: (3,) metres; what it means depends on the kind.
+        lifetime_ns: After this a viewer drops it; 0 = never.
+        pose: geometry_msgs/Pose; default: that of the frame.
+        points: (n, 3) metres, of lines and arrows.
+        text: What is written.
+    """
     stamp = ns_to_stamp(types, lifetime_ns)
     red, green, blue, alpha = (float(c) for c in colour)
     return types.new(

@@ -47,8 +47,18 @@ def tracks_to_message(
     *,
     frame_id: str = 'map',
     agent_id: str = '',
+    age_s: float = 0.0,
 ) -> Any:
-    """Make a cooptrack_msgs/TrackedObjects in ``frame_id``."""
+    """Make a cooptrack_msgs/TrackedObjects in ``frame_id``.
+
+    Args:
+        types: Where message classes come from.
+        tracks: The tracks.
+        map_SE3_world: Place of their world in ``frame_id``.
+        frame_id: Frame of the boxes.
+        agent_id: Who tracks.
+        age_s: Over how much time they were predicted, s.
+    """
     boxes = tracks_in(map_SE3_world, tracks)
     objects = [
         types.new(
@@ -69,6 +79,7 @@ def tracks_to_message(
         header=header(types, tracks.stamp_ns, frame_id),
         agent_id=agent_id,
         sequence_id=tracks.sequence_id,
+        age=age_s,
         objects=objects,
     )
 

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from visualization_msgs.msg import MarkerArray
@@ -29,20 +28,29 @@ from cooptrack_ros import _compat
 from cooptrack_ros.bags import names
 from cooptrack_ros.conversions import MarkerBuilder, message_to_features, tracks_to_message
 from cooptrack_ros.nodes import base, qos
+from cooptrack_ros.nodes.latency import Stopwatch
 from cooptrack_ros.nodes.parameters import AgentParameters, declare, watch
+from cooptrack_ros.nodes.snapshot import Moment
 
 
 class AgentNode:
-    """Wires AgentPerception to ROS; see docs/nodes.md."""
+    """Wires AgentPerception to ROS; see docs/nodes.md.
+
+    Attributes:
+        autostart: Whether the node configures and activates itself.
+    """
 
     def __init__(self, node: Any) -> None:
-        """Load the model, advertise, subscribe.
+        """Read the parameters.
 
         Raises:
-            InputError: A parameter, the weights or the device cannot be used.
+            InputError: A parameter cannot be used.
         """
         self._node = node
         self._p = p = declare(node, AgentParameters)
+        self.autostart = p.autostart
+        self._frame_id = p.agent_frame.format(agent=p.agent_id)
+        self._perception: AgentPerception | None = None
         self._base = base.Perceiver(
             node,
             p,
@@ -51,29 +59,47 @@ class AgentNode:
             forget=self._forget,
             on_jump=lambda: None,
             health=lambda now_ns, seconds: (),
+            latency_topic=names.latency_topic(p.agent_id),
         )
+        watch(node, p, self._change)
+
+    def configure(self) -> None:
+        """Load the model and advertise.
+
+        Raises:
+            InputError: The weights or the device cannot be used.
+        """
+        p, out = self._p, self._base.advertise
+        self._base.configure()
         self._perception = AgentPerception(
             self._base.model, p.agent_id, session_id=self._base.session_id
         )
-        self._frame_id = p.agent_frame.format(agent=p.agent_id)
         self._markers = MarkerBuilder(
             self._base.types, frame_id=p.world_frame, prefix=p.agent_id, lifetime_ns=10**9
         )
-        self._features_out = qos.publisher(
-            node,
+        self._features_out = out(
             InstanceFeatures,
             names.features_topic(p.agent_id),
             qos.radio(p.v2x_reliability),
             lifespan_ms=1000.0,
         )
-        self._tracks_out = qos.publisher(node, TrackedObjects, f'/{p.agent_id}/tracks', 'result')
-        self._markers_out = qos.publisher(node, MarkerArray, f'/{p.agent_id}/markers', 'result')
-        self._info_out = qos.publisher(
-            node, AgentInfo, names.agent_info_topic(p.agent_id), 'latched'
-        )
-        self._base.start()
+        self._tracks_out = out(TrackedObjects, f'/{p.agent_id}/tracks', 'result')
+        self._markers_out = out(MarkerArray, f'/{p.agent_id}/markers', 'result')
+        self._info_out = out(AgentInfo, names.agent_info_topic(p.agent_id), 'latched')
+
+    def activate(self) -> None:
+        """Subscribe and begin."""
+        self._base.activate()
         self._info_out.publish(self._base.agent_info(self._frame_id))
-        watch(node, p, self._change)
+
+    def deactivate(self) -> None:
+        """Hear and publish nothing any more."""
+        self._base.deactivate()
+
+    def cleanup(self) -> None:
+        """Free the model."""
+        self._perception = None
+        self._base.cleanup()
 
     def close(self) -> None:
         """End the thread."""
@@ -84,8 +110,11 @@ class AgentNode:
         self._base.change(parameters)
         self._p = parameters
 
-    def _perceive(self, frame: AgentFrame, current: Callable[[], bool]) -> None:
+    def _perceive(self, frame: AgentFrame, current: base.Current, times: Stopwatch) -> None:
+        if self._perception is None:
+            return
         result = self._perception.process(frame)
+        times.ended('perception')
         if not current():
             return
         features = message_to_features(
@@ -110,7 +139,9 @@ class AgentNode:
             )
         if self._markers_out.get_subscription_count():
             self._markers_out.publish(self._markers.update(result.tracks, here))
+        self._base.published(times, Moment(frame, (result.message,), result.tracks))
 
     def _forget(self) -> None:
-        self._perception.reset()
+        if self._perception is not None:
+            self._perception.reset()
         self._markers_out.publish(self._markers.reset(_compat.now_ns(self._node)))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rclpy.serialization import deserialize_message
@@ -26,9 +26,8 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from cooptrack_core.geometry import SE3
-from cooptrack_core.perception import CooperativePerception
+from cooptrack_core.perception import CooperativePerception, CooperativeResult
 from cooptrack_core.structures import AgentFrame, InstanceMessage, Role
-from cooptrack_core.structures import TrackedObjects as CoreTracks
 from cooptrack_core.v2x import InboxSettings, Limits, MessageInbox, Rejected
 from cooptrack_core.v2x.budget import RateLimits
 from cooptrack_msgs.msg import FusionStatus, InstanceFeatures, TrackedObjects
@@ -37,6 +36,7 @@ from cooptrack_ros.bags import names, typestore
 from cooptrack_ros.conversions import (
     MarkerBuilder,
     agent_markers,
+    link_markers,
     status_to_message,
     tracks_to_detections,
     tracks_to_message,
@@ -46,35 +46,62 @@ from cooptrack_ros.conversions.instances import TYPE
 from cooptrack_ros.nodes import base, qos
 from cooptrack_ros.nodes.gate import FusionGate
 from cooptrack_ros.nodes.health import Health, PerSecond, peer_health
+from cooptrack_ros.nodes.latency import Stopwatch
 from cooptrack_ros.nodes.parameters import CooperativeParameters, declare, watch
+from cooptrack_ros.nodes.snapshot import Moment
 
 _FEATURES = re.compile(r'^/v2x/(?P<agent>[^/]+)/instance_features$')
 _MS = 1_000_000
+# An agent that was not heard for so long is not shown any more.
+_GONE_NS = 3_000_000_000
 
 
 class CooperativeNode:
-    """Wires CooperativePerception to ROS; see docs/nodes.md."""
+    """Wires CooperativePerception to ROS; see docs/nodes.md.
+
+    Attributes:
+        autostart: Whether the node configures and activates itself.
+    """
 
     def __init__(self, node: Any) -> None:
-        """Load the model, advertise, subscribe.
+        """Read the parameters.
 
         Raises:
-            InputError: A parameter, the weights or the device cannot be used.
+            InputError: A parameter cannot be used.
         """
         self._node = node
         self._p = p = declare(node, CooperativeParameters)
+        self.autostart = p.autostart
+        self._perception: CooperativePerception | None = None
+        self._gate: FusionGate | None = None
         self._base = base.Perceiver(
             node,
             p,
             shipped_weights='tiny_cooperative.safetensors',
             perceive=self._perceive,
             forget=self._forget,
-            on_jump=lambda: self._gate.reset(),
+            on_jump=self._jumped,
             health=self._health,
+            latency_topic=names.LATENCY,
         )
+        self._rates = PerSecond()
+        self._agents: dict[str, tuple[Role, SE3]] = {}
+        self._seen_ns: dict[str, int] = {}
+        self._peers: dict[str, Any] = {}
+        self._discovery: Any = None
+        watch(node, p, self._change)
+
+    def configure(self) -> None:
+        """Load the model and advertise.
+
+        Raises:
+            InputError: The weights or the device cannot be used.
+        """
+        p = self._p
+        self._base.configure()
         model = self._base.model
         if model.sender_id is None:
-            node.get_logger().warning(
+            self._node.get_logger().warning(
                 'the weights do not say which model the senders must run: messages of any model '
                 'are fused. Remedy: use cooperative weights of "cooptrack train"'
             )
@@ -91,17 +118,32 @@ class CooperativeNode:
             ),
             deserialize=lambda data: deserialize_message(data, InstanceFeatures),
         )
-        self._rates = PerSecond()
         self._markers = MarkerBuilder(
             self._base.types, frame_id=p.world_frame, lifetime_ns=_lifetime_ns(p)
         )
-        self._agents: dict[str, tuple[Role, SE3]] = {}
-        self._peers: dict[str, Any] = {}
         self._advertise()
-        self._base.start()
+
+    def activate(self) -> None:
+        """Subscribe and begin."""
+        self._base.activate()
         self._discover()
-        self._discovery = _compat.steady_timer(node, 0.5, self._discover)
-        watch(node, p, self._change)
+        self._discovery = _compat.steady_timer(self._node, 0.5, self._discover)
+
+    def deactivate(self) -> None:
+        """Hear and publish nothing any more."""
+        if self._discovery is not None:
+            self._node.destroy_timer(self._discovery)
+            self._discovery = None
+        for subscription in self._peers.values():
+            self._node.destroy_subscription(subscription)
+        self._peers.clear()
+        self._base.deactivate()
+        self._jumped()
+
+    def cleanup(self) -> None:
+        """Free the model."""
+        self._perception = self._gate = None
+        self._base.cleanup()
 
     def close(self) -> None:
         """End the thread."""
@@ -110,21 +152,23 @@ class CooperativeNode:
     def _change(self, parameters: CooperativeParameters, others: dict[str, Any]) -> None:
         """Take thresholds over while running."""
         p = parameters
-        self._gate.change(
-            wait_ns=round(p.wait_ms * _MS), settings=_inbox_settings(p), limits=_rate_limits(p)
-        )
-        self._markers.lifetime_ns = _lifetime_ns(p)
+        if self._gate is not None:
+            self._gate.change(
+                wait_ns=round(p.wait_ms * _MS), settings=_inbox_settings(p), limits=_rate_limits(p)
+            )
+            self._markers.lifetime_ns = _lifetime_ns(p)
         self._base.change(p)
         self._p = p
 
     def _advertise(self) -> None:
         def out(kind: Any, topic: str) -> Any:
-            return qos.publisher(self._node, kind, topic, 'result')
+            return self._base.advertise(kind, topic, 'result')
 
         self._tracks_out = out(TrackedObjects, names.TRACKS)
         self._detections_out = out(Detection3DArray, names.DETECTIONS)
         self._markers_out = out(MarkerArray, names.MARKERS)
         self._agents_out = out(MarkerArray, names.AGENTS)
+        self._links_out = out(MarkerArray, names.LINKS)
         self._status_out = out(FusionStatus, names.STATUS)
 
     def _discover(self) -> None:
@@ -139,14 +183,16 @@ class CooperativeNode:
                 self._listen(agent_id)
 
     def _listen(self, agent_id: str) -> None:
-        limit = self._p.max_agents  # nobody may open topics without end
+        gate, limit = self._gate, self._p.max_agents  # nobody may open topics without end
+        if gate is None:
+            return
         if len(self._peers) >= limit:
             self._base.report.warn('peers', f'more than {limit} agents: {agent_id} is not heard')
             return
 
         def on_features(data: bytes) -> None:
             now_ns, steady_s = _compat.now_ns(self._node), time.perf_counter()
-            verdict = self._gate.receive_serialized(data, agent_id, now_ns, steady_s)
+            verdict = gate.receive_serialized(data, agent_id, now_ns, steady_s)
             if isinstance(verdict, Rejected):
                 self._base.report.warn(
                     f'{agent_id}/{verdict.reason}',
@@ -166,59 +212,89 @@ class CooperativeNode:
         )
         self._node.get_logger().info(f'listening to {topic}')
 
-    def _perceive(self, frame: AgentFrame, current: Callable[[], bool]) -> None:
-        self._gate.wait(frame.stamp_ns, lambda: _compat.now_ns(self._node), lambda: not current())
+    def _perceive(self, frame: AgentFrame, current: base.Current, times: Stopwatch) -> None:
+        gate, perception = self._gate, self._perception
+        if gate is None or perception is None:
+            return
+        gate.wait(frame.stamp_ns, lambda: _compat.now_ns(self._node), lambda: not current())
+        times.ended('wait')
         if not current():
             return
-        messages = self._gate.messages(frame.stamp_ns)
-        result = self._perception.process(frame, messages)
-        if current():
-            self._publish(frame, messages, result.tracks)
+        messages = gate.messages(frame.stamp_ns)
+        result = perception.process(frame, messages)
+        times.ended('perception')
+        if not current():
+            return
+        self._publish(frame, messages, result, gate)
+        moment = Moment(frame, messages, result.tracks)
+        self._base.published(times, moment, gate.arrivals(messages))
 
     def _publish(
         self,
         frame: AgentFrame,
         messages: Sequence[InstanceMessage],
-        tracks: CoreTracks,
+        result: CooperativeResult,
+        gate: FusionGate,
     ) -> None:
-        types, world, here = self._base.types, self._p.world_frame, SE3.identity()
+        types, world, here, p = self._base.types, self._p.world_frame, SE3.identity(), self._p
+        tracks = result.tracks
+        now_ns = _compat.now_ns(self._node)
+        if p.output_time == 'now':
+            tracks = tracks.predicted(now_ns)
+        age_s = (tracks.stamp_ns - frame.stamp_ns) / 1e9
         self._tracks_out.publish(
-            tracks_to_message(types, tracks, here, frame_id=world, agent_id=self._p.agent_id)
+            tracks_to_message(
+                types, tracks, here, frame_id=world, agent_id=p.agent_id, age_s=age_s
+            )
         )
         self._detections_out.publish(tracks_to_detections(types, tracks, here, frame_id=world))
         if self._markers_out.get_subscription_count():
             self._markers_out.publish(self._markers.update(tracks, here))
+        self._see(frame, messages)
+        shown: dict[str, Any] = {'frame_id': world, 'lifetime_ns': _lifetime_ns(p)}
         if self._agents_out.get_subscription_count():
-            self._agents.update({m.agent_id: (m.role, m.world_SE3_agent) for m in messages})
-            self._agents[frame.agent_id] = (frame.role, frame.world_SE3_agent)
-            self._agents_out.publish(
-                agent_markers(
-                    types,
-                    self._agents,
-                    frame.stamp_ns,
-                    frame_id=world,
-                    lifetime_ns=_lifetime_ns(self._p),
+            self._agents_out.publish(agent_markers(types, self._agents, tracks.stamp_ns, **shown))
+        if self._links_out.get_subscription_count():
+            self._links_out.publish(
+                link_markers(
+                    types, self._agents, tracks, result.associations, frame.agent_id, **shown
                 )
             )
-        now_ns = _compat.now_ns(self._node)
         self._status_out.publish(
             status_to_message(
                 types,
-                self._gate.stats,
+                gate.stats,
                 now_ns,
-                self._p.agent_id,
+                p.agent_id,
                 self._base.model.sender_id or '',
-                self._gate.clocks(now_ns),
+                gate.clocks(now_ns),
             )
         )
 
+    def _see(self, frame: AgentFrame, messages: Sequence[InstanceMessage]) -> None:
+        """Remember where the agents are; those that are silent for long go."""
+        for heard in (frame, *messages):
+            self._agents[heard.agent_id] = (heard.role, heard.world_SE3_agent)
+            self._seen_ns[heard.agent_id] = heard.stamp_ns
+        for agent_id, seen_ns in list(self._seen_ns.items()):
+            if seen_ns < frame.stamp_ns - _GONE_NS:
+                del self._agents[agent_id], self._seen_ns[agent_id]
+
     def _health(self, now_ns: int, seconds: float) -> Sequence[Health]:
+        if self._gate is None:
+            return ()
         clocks = self._gate.clocks(now_ns)
         return peer_health(self._gate.stats, now_ns, self._rates, seconds, clocks)
 
+    def _jumped(self) -> None:
+        if self._gate is not None:
+            self._gate.reset()
+
     def _forget(self) -> None:
-        self._perception.reset()
+        if self._perception is not None:
+            self._perception.reset()
         self._agents.clear()
+        self._seen_ns.clear()
         self._markers_out.publish(self._markers.reset(_compat.now_ns(self._node)))
 
 

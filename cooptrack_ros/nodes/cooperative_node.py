@@ -32,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 also after SIGINT, 2 when the node cannot start.
     """
-    return _compat.run('cooperative', _build, args)
+    return _compat.run('cooperative', _build, args, managed=True)
 
 
 def _build(node: Any) -> _compat.Part:

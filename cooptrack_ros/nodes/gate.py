@@ -27,7 +27,8 @@ the checks of the decoder, those of the inbox. Whatever fails is counted under i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cooptrack_core.errors import MessageError
@@ -44,6 +45,7 @@ from cooptrack_core.v2x.budget import RateLimits, SenderBudget
 from cooptrack_core.v2x.clocks import ClockEstimate, PeerClocks
 from cooptrack_ros.conversions import features_from_message, features_size, stamp_to_ns
 from cooptrack_ros.conversions.cdr import CdrChecker
+from cooptrack_ros.nodes.latency import Arrival
 
 _POLL_S = 0.005
 # Dropped for their stamps alone: they tell most of all about the sender's clock.
@@ -81,6 +83,7 @@ class FusionGate:
         self._budget = SenderBudget(limits, most)
         self._clocks = PeerClocks(max_agents=most)
         self._newest: dict[str, int] = {}
+        self._arrivals: dict[str, deque[Arrival]] = {}
         self._condition = threading.Condition()
 
     def change(
@@ -170,6 +173,9 @@ class FusionGate:
             if isinstance(verdict, Accepted):
                 newest = self._newest.get(decoded.agent_id, decoded.stamp_ns)
                 self._newest[decoded.agent_id] = max(newest, decoded.stamp_ns)
+                arrival = Arrival(decoded.agent_id, decoded.stamp_ns, published_ns, now_ns)
+                most = self._inbox.settings.max_waiting
+                self._arrivals.setdefault(decoded.agent_id, deque(maxlen=most)).append(arrival)
                 self._condition.notify_all()
             return verdict
 
@@ -193,10 +199,18 @@ class FusionGate:
         with self._condition:
             return self._inbox.latest(stamp_ns, captured_until_ns=stamp_ns + self.wait_ns)
 
+    def arrivals(self, messages: Iterable[InstanceMessage]) -> list[Arrival]:
+        """When the messages that were handed out had come."""
+        wanted = {(m.agent_id, m.stamp_ns) for m in messages}
+        with self._condition:
+            kept = [a for came in self._arrivals.values() for a in came]
+        return [a for a in kept if (a.agent_id, a.capture_ns) in wanted]
+
     def reset(self) -> None:
         """Forget all senders; counters stay."""
         with self._condition:
             self._newest.clear()
+            self._arrivals.clear()
             self._clocks.reset()
             self._inbox.reset()
 

@@ -94,6 +94,17 @@ class SensorParameters:
         'reliability of the radio topics',
         choices=('best_effort', 'reliable'),
     )
+    autostart: bool = parameter(
+        True, 'configure and activate at the start; false waits for "ros2 lifecycle set"'
+    )
+    snapshot_frames: int = parameter(
+        3, 'frames that are kept for ~/snapshot; 0 = none', low=0, high=100, dynamic=True
+    )
+    snapshot_directory: str = parameter(
+        '',
+        'where ~/snapshot writes; empty = cooptrack_snapshots in $ROS_HOME or ~/.ros',
+        dynamic=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,13 @@ class CooperativeParameters(SensorParameters):
         high=10000.0,
         dynamic=True,
     )
+    output_time: str = parameter(
+        'capture',
+        'time for which tracks and detections hold: that of the image, or that of publication, '
+        'predicted with their velocities',
+        choices=('capture', 'now'),
+        dynamic=True,
+    )
     marker_lifetime_s: float = parameter(
         1.0,
         'a viewer drops markers that are older, s; 0 = never',
@@ -167,7 +185,8 @@ class PlayerParameters:
 
     dataset: str = parameter('', 'directory in the V2X-Seq layout')
     scene: str = parameter('', 'sequence to play; empty = the first')
-    rate: float = parameter(1.0, 'speed; 1 = as recorded', low=0.01, high=100.0)
+    rate: float = parameter(1.0, 'speed; 1 = as recorded', low=0.01, high=100.0, dynamic=True)
+    start_paused: bool = parameter(False, 'wait for ~/resume or ~/step before the first image')
     loop: bool = parameter(False, 'start anew at the end; time jumps back')
     clock_hz: float = parameter(100.0, 'how often /clock is published, Hz', low=1.0, high=1000.0)
     wait_for_s: float = parameter(

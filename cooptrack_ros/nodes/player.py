@@ -18,13 +18,16 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from rosgraph_msgs.msg import Clock
+from std_srvs.srv import Trigger
 
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
+from cooptrack_core.datasets.v2x_seq.layout import EGO_ID
 from cooptrack_core.errors import InputError
 from cooptrack_ros import _compat
 from cooptrack_ros.bags import names
@@ -32,8 +35,11 @@ from cooptrack_ros.bags.dataset import SceneEvents
 from cooptrack_ros.conversions import RosTypes
 from cooptrack_ros.conversions.geometry import ns_to_stamp
 from cooptrack_ros.nodes import qos
-from cooptrack_ros.nodes.parameters import PlayerParameters, declare
+from cooptrack_ros.nodes.parameters import PlayerParameters, declare, watch
 from cooptrack_ros.nodes.playback import Playback
+
+# A step shows one image of the ego.
+_STEP = ('image', EGO_ID)
 
 
 class LiveSink:
@@ -89,7 +95,14 @@ class DatasetPlayer:
         self._scene = _choose(dataset, p.scene)
         self._sink = LiveSink(node)
         self._events = SceneEvents(self._scene, self._sink)
-        self._playback = Playback([event[0] for event in self._events.order], p.rate, p.loop)
+        order = self._events.order
+        self._playback = Playback(
+            [event[0] for event in order],
+            p.rate,
+            p.loop,
+            paused=p.start_paused,
+            steps_ns=[stamp for stamp, kind, agent, _ in order if (kind, agent) == _STEP],
+        )
         self._clock = qos.publisher(node, Clock, '/clock', 'result')
         self._cameras = [
             self._sink.open(topic, 'sensor_msgs/msg/CompressedImage')
@@ -99,6 +112,15 @@ class DatasetPlayer:
         self._asked_s = time.perf_counter()
         self._playing = False
         self._timer = _compat.steady_timer(node, 1.0 / p.clock_hz, self._tick)
+        self._services = [
+            node.create_service(Trigger, f'~/{name}', self._on_request(do, said))
+            for name, do, said in (
+                ('pause', self._playback.pause, 'paused'),
+                ('resume', self._playback.resume, 'playing'),
+                ('step', self._playback.step, 'one frame of the ego'),
+            )
+        ]
+        watch(node, p, self._change)
         self._node.get_logger().info(
             f'{len(self._events.order)} events of sequence {self._scene.sequence_id} in '
             f'{p.dataset}; waiting for subscribers of the images'
@@ -106,6 +128,19 @@ class DatasetPlayer:
 
     def close(self) -> None:
         """Do nothing: there is no thread."""
+
+    def _change(self, parameters: PlayerParameters, others: dict[str, Any]) -> None:
+        """Take over what may change while running."""
+        self._playback.rate = parameters.rate
+        self._p = parameters
+
+    def _on_request(self, do: Callable[[], None], said: str) -> Callable[[Any, Any], Any]:
+        def answer(request: Any, response: Any) -> Any:
+            do()
+            response.success, response.message = True, said
+            return response
+
+        return answer
 
     def _tick(self) -> None:
         now_s = time.perf_counter()
@@ -134,7 +169,8 @@ class DatasetPlayer:
             self._node.get_logger().warning(
                 f'nobody reads {", ".join(silent)} after {waited_s:.0f} s; playing all the same'
             )
-        self._node.get_logger().info(f'playing at rate {self._p.rate:g}')
+        how = 'paused at the start' if self._playback.paused else 'playing'
+        self._node.get_logger().info(f'{how}, rate {self._p.rate:g}')
         self._playing = True
         return True
 

@@ -62,6 +62,7 @@ class Sensors:
         parameters: SensorParameters,
         on_group: Callable[[Group], None],
         on_jump: Callable[[], None],
+        lap: int = 0,
     ) -> None:
         """Subscribe.
 
@@ -70,6 +71,7 @@ class Sensors:
             parameters: Who the agent is and what it sees.
             on_group: Takes the images of one instant; must return at once.
             on_jump: Called when time jumped back, by the clock or by the stamps.
+            lap: First lap; larger than those of sensors that were closed before.
         """
         self.role = Role(parameters.role)
         self.enabled = True
@@ -101,12 +103,23 @@ class Sensors:
             body_frame=parameters.body_frame.format(agent=agent_id),
             rectified=parameters.rectified,
         )
+        self.builder.lap = lap
         self._clock_handle = _compat.on_jump_back(node, _CLOCK_JUMP_S, self._jumped)
         self._subscriptions = [
             subscription for camera in parameters.cameras for subscription in self._open(camera)
         ]
+        self._timer: Any = None
         if len(parameters.cameras) > 1:
             self._timer = _compat.steady_timer(node, 0.02, self._poll)
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+        self._clock_handle.unregister()
+        self._listener.unregister()
 
     def change(self, parameters: SensorParameters) -> None:
         """Take over what may change while running."""

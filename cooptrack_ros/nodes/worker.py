@@ -88,7 +88,7 @@ class Worker(Generic[T]):
         self._forget = forget
         self._on_error = on_error
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='perception', daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def stopped(self) -> bool:
@@ -96,7 +96,16 @@ class Worker(Generic[T]):
         return self._stop.is_set()
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread; again after ``stop``. What it remembers is dropped first.
+
+        Raises:
+            RuntimeError: The thread before is still at work; two must not share a model.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError('the thread before has not ended')
+        self._stop.clear()
+        self.slot.clear()
+        self._thread = threading.Thread(target=self._run, name='perception', daemon=True)
         self._thread.start()
 
     def offer(self, item: T) -> None:
@@ -111,12 +120,13 @@ class Worker(Generic[T]):
     def stop(self, timeout_s: float = 5.0) -> bool:
         """End the thread; return whether it ended in time."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        forgotten = 0
+        forgotten = -1 if self.done + self.failed else self.resets
         while not self.stopped:
             item = self.slot.take(0.1)
             if item is None:

@@ -187,6 +187,18 @@ def test_selected_tracks_keep_their_rows_together():
     assert (chosen.sequence_id, chosen.frame_id, chosen.stamp_ns) == ('0000', '000001', 5)
 
 
+def test_predicted_tracks_move_with_their_velocity_and_stay_where_it_is_unknown():
+    speeds = np.array([[4.0, -2.0], [0.0, 0.0], [np.nan, np.nan]])
+    given = tracks(boxes=dataclasses.replace(boxes(3), velocities=speeds))
+    later = given.predicted(given.stamp_ns + 500_000_000)
+    moved = later.boxes.centers - given.boxes.centers
+    np.testing.assert_allclose(moved, [[2.0, -1.0, 0.0], [0, 0, 0], [0, 0, 0]], atol=1e-12)
+    assert later.stamp_ns == given.stamp_ns + 500_000_000
+    np.testing.assert_array_equal(later.track_ids, given.track_ids)
+    back = later.predicted(given.stamp_ns)
+    np.testing.assert_allclose(back.boxes.centers, given.boxes.centers, atol=1e-12)
+
+
 @pytest.mark.parametrize('make', [labels, message, tracks])
 def test_nouns_are_frozen(make):
     noun = make()
