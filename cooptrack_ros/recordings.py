@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What `cooptrack run` takes: a scene of a dataset, or a bag; both give the same things."""
+"""What `cooptrack run` takes: a scene of a dataset, or a bag; all give the same things."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -27,16 +27,25 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.datasets.opv2v import Opv2vDataset, Opv2vScenario, ReadOptions, is_opv2v
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.datasets.v2x_seq.layout import EGO_ID
+from cooptrack_core.datasets.v2x_seq.maps import map_labels, read_road_map
 from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation import GroundTruthFrame
 from cooptrack_core.perception.replay import scene_frames
 from cooptrack_core.perception.scoreboard import truth_of
 from cooptrack_core.perception.viewpoint import moved
-from cooptrack_core.structures import CLASS_NAMES, AgentFrame, ObjectLabels, TrackedObjects
+from cooptrack_core.structures import (
+    CLASS_NAMES,
+    AgentFrame,
+    MapLabels,
+    ObjectLabels,
+    Role,
+    TrackedObjects,
+)
 from cooptrack_ros.bags import BagReader
-from cooptrack_ros.commands.common import choose_scene
+from cooptrack_ros.commands.common import choose, choose_scene
 
 # Ground truth of a bag belongs to an ego frame when it is at most this far away in time.
 _TRUTH_TOLERANCE_NS = 60_000_000
@@ -65,12 +74,14 @@ class Recording(Protocol):
         ego_id: The agent that fuses.
         total: Number of frames of all agents, for progress.
         protocol: What its ground truth rests on; JSON.
+        rings: Agents have rings of cameras, which trackers of one camera do not take.
     """
 
     title: str
     ego_id: str
     total: int
     protocol: dict[str, Any]
+    rings: bool
 
     def frames(self) -> Iterator[AgentFrame]:
         """Yield the frames of all agents in order of time."""
@@ -80,9 +91,15 @@ class Recording(Protocol):
         """Ground truth of an ego frame; frames are asked in order. None where there is none."""
         ...
 
+    def map_truth(self, frame: AgentFrame) -> MapLabels | None:
+        """The true map around an ego frame; None where there is none."""
+        ...
+
 
 class DatasetRecording:
     """One scene of a V2X-Seq directory."""
+
+    rings = False
 
     def __init__(self, scene: Scene) -> None:
         """Keep the scene; see the class."""
@@ -93,6 +110,7 @@ class DatasetRecording:
         self.protocol: dict[str, Any] = dict(scene.dataset.protocol)
         self._scene = scene
         self._paired = frozenset(pair.ego_frame_id for pair in scene.pairs)
+        self._roads = read_road_map(scene)
 
     def frames(self) -> Iterator[AgentFrame]:
         """Yield the frames of all agents in order of time."""
@@ -108,9 +126,78 @@ class DatasetRecording:
             hidden = evaluated.seen_by_remote & ~evaluated.seen_by_ego
         return Truth(self._scene.cooperative_labels(frame.frame_id), hidden, evaluated)
 
+    def map_truth(self, frame: AgentFrame) -> MapLabels | None:
+        """Map around an ego frame of a pair; without roads where the dataset has none."""
+        if frame.frame_id not in self._paired:
+            return None
+        return map_labels(self._scene, frame.frame_id, roads=self._roads)
+
+
+class Opv2vRecording:
+    """One scenario in the OPV2V layout. Agent 641 is called vehicle_641, -1 is roadside_1.
+
+    ROS names must not begin with a digit.
+    """
+
+    rings = True
+
+    def __init__(self, scenario: Opv2vScenario, ego: str | None = None) -> None:
+        """Keep the scenario; see the class.
+
+        Args:
+            scenario: Where frames are.
+            ego: The agent that fuses, by the dataset's name or ours; default: the first vehicle.
+
+        Raises:
+            InputError: There is no such vehicle.
+        """
+        known = {_opv2v_name(number): number for number in scenario.vehicle_ids}
+        if ego is not None and ego not in known and ego not in known.values():
+            raise InputError(
+                f"there is no vehicle '{ego}'",
+                path=scenario.path,
+                field='--ego',
+                remedy=f'vehicles of this scenario: {sorted(known)}',
+            )
+        self._ego = known.get(ego or '', ego) or next(iter(scenario.vehicle_ids), None)
+        if self._ego is None:
+            raise InputError('the scenario has no vehicle', path=scenario.path)
+        self._scenario = scenario
+        self.title = f'{scenario.path.parent.name}, scenario {scenario.scenario_id}'
+        self.ego_id = _opv2v_name(self._ego)
+        self.total = len(scenario.frame_ids(self._ego))
+        self.protocol: dict[str, Any] = {
+            'layout': 'OPV2V',
+            'communication_range_m': scenario.options.communication_range,
+            'max_agents': scenario.options.max_agents,
+            'ground_truth': 'vehicles that the LiDARs of the ego hit; maps of the dataset',
+        }
+
+    def frames(self) -> Iterator[AgentFrame]:
+        """Yield the frames of the ego and of the agents in reach of it, the ego's last."""
+        for moment in self._scenario.frames(self._ego, load_labels=False):
+            for frame in (*moment.others, moment.ego):
+                yield replace(frame, agent_id=_opv2v_name(frame.agent_id))
+
+    def truth(self, frame: AgentFrame) -> Truth | None:
+        """Vehicles that the ego's LiDARs hit."""
+        labels = self._scenario.labels(str(self._ego), frame.frame_id)
+        return Truth(labels, None, GroundTruthFrame.from_labels(frame, labels))
+
+    def map_truth(self, frame: AgentFrame) -> MapLabels | None:
+        """Map around an ego frame."""
+        return self._scenario.map_labels(str(self._ego), frame.frame_id)
+
+
+def _opv2v_name(agent_id: str) -> str:
+    number = int(agent_id)
+    return f'{Role.ROADSIDE}_{-number}' if number < 0 else f'{Role.VEHICLE}_{number}'
+
 
 class BagRecording:
     """A rosbag2."""
+
+    rings = False
 
     def __init__(self, reader: BagReader, ego_id: str) -> None:
         """Keep the open reader; see the class."""
@@ -153,6 +240,10 @@ class BagRecording:
         labels = _labels_at(nearest, frame)
         return Truth(labels, None, GroundTruthFrame.from_labels(frame, labels))
 
+    def map_truth(self, frame: AgentFrame) -> MapLabels | None:
+        """Bags hold no true maps."""
+        return None
+
 
 def _labels_at(objects: TrackedObjects, frame: AgentFrame) -> ObjectLabels:
     seconds = (frame.stamp_ns - objects.stamp_ns) / 1e9
@@ -172,9 +263,10 @@ class OpenRecording:
     """Context manager that opens whatever INPUT is.
 
     Args:
-        path: A V2X-Seq directory, a bag directory, an .mcap or a .db3 file.
-        scene: Sequence of a dataset; None takes the first.
-        ego_id: The agent that fuses.
+        path: A directory in the V2X-Seq or OPV2V layout, a bag directory, an .mcap or a .db3
+            file.
+        scene: Sequence or scenario of a dataset; None takes the first.
+        ego_id: The agent that fuses; ``vehicle`` is the first vehicle of an OPV2V scenario.
         on_warning: Called with what is left out.
 
     Raises:
@@ -210,6 +302,13 @@ class OpenRecording:
                     remedy=f'leave the option away (the ego of a dataset is {EGO_ID!r})',
                 )
             return DatasetRecording(choose_scene(dataset, self._scene))
+        if self._path.is_dir() and is_opv2v(self._path):
+            rings = Opv2vDataset(self._path, options=ReadOptions(
+                on_image_error='drop', on_warning=self._on_warning or (lambda text: None)
+            ))  # fmt: skip
+            found = {s.scenario_id: s for s in rings.scenarios if s.vehicle_ids}
+            ego = None if self._ego_id == EGO_ID else self._ego_id
+            return Opv2vRecording(choose(found, self._scene, self._path), ego)
         reader = self._stack.enter_context(BagReader(self._path, on_warning=self._on_warning))
         return BagRecording(reader, self._ego_id)
 

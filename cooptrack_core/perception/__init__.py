@@ -15,6 +15,7 @@
 """The streaming API: what nodes, the runner, `evaluate` and the demo call, and nothing else."""
 
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
+from cooptrack_core.perception.air import RadioEvent
 from cooptrack_core.perception.cooperative import (
     Association,
     CooperativePerception,
@@ -29,6 +30,7 @@ from cooptrack_core.perception.loading import (
     load_model,
 )
 from cooptrack_core.perception.map_loading import MapModel, load_map_model
+from cooptrack_core.perception.map_stream import MapMoment, MapRadio
 from cooptrack_core.perception.mapping import (
     BevMapper,
     LeftOut,
@@ -37,7 +39,7 @@ from cooptrack_core.perception.mapping import (
     semantic_ids,
     static_ids,
 )
-from cooptrack_core.perception.stream import EgoMoment, RadioEvent, RadioStream, StreamOptions
+from cooptrack_core.perception.stream import EgoMoment, RadioStream, StreamOptions
 
 __all__ = [
     'AgentPerception',
@@ -50,6 +52,8 @@ __all__ = [
     'EgoMoment',
     'LeftOut',
     'MapModel',
+    'MapMoment',
+    'MapRadio',
     'MapResult',
     'MapStats',
     'ModelSet',

@@ -26,10 +26,12 @@ from dataclasses import dataclass, field, replace
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
+from cooptrack_core.perception.air import Air, RadioEvent
 from cooptrack_core.perception.disturbance import Disturbance
+from cooptrack_core.perception.map_stream import MapMoment, MapRadio
 from cooptrack_core.structures import AgentFrame, InstanceMessage
 from cooptrack_core.v2x.codec import Wire, encode_message
-from cooptrack_core.v2x.inbox import Accepted, InboxSettings, MessageInbox
+from cooptrack_core.v2x.inbox import InboxSettings, MessageInbox
 from cooptrack_core.v2x.link import LinkModel
 
 _NS_PER_MS = 1_000_000
@@ -71,6 +73,10 @@ class StreamOptions:
     compensate: bool = True
     disturbance: Disturbance = field(default_factory=Disturbance)
 
+    def link(self, name: str) -> LinkModel:
+        """The link of a sender."""
+        return LinkModel(self.latency_ms, self.jitter_ms, self.loss, self.seed, name=name)
+
     def inbox_settings(self) -> InboxSettings:
         """What the ego's inbox takes.
 
@@ -87,27 +93,6 @@ class StreamOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class RadioEvent:
-    """One message that reached the ego, or was lost on the way.
-
-    Attributes:
-        agent_id: Who sent it.
-        size: Bytes on the air.
-        sent_ns: When it was sent.
-        arrival_ns: When it arrived; None when it was lost.
-        outcome: ``accepted``, ``lost``, or the reason of the rejection.
-        instances: How many instances it holds; 0 when it was not accepted.
-    """
-
-    agent_id: str
-    size: int
-    sent_ns: int
-    arrival_ns: int | None
-    outcome: str
-    instances: int
-
-
-@dataclass(frozen=True, eq=False)
 class EgoMoment:
     """All that the ego has when it processes one of its frames.
 
@@ -121,6 +106,7 @@ class EgoMoment:
         remote_results: What each remote agent made of it. For baselines only: nothing but
             ``messages`` may influence the ego's tracks. Tracks in it have the right pose and
             time whatever the disturbance.
+        maps: What the ego has of the others' maps; None where maps are not sent.
     """
 
     frame: AgentFrame
@@ -129,6 +115,7 @@ class EgoMoment:
     events: tuple[RadioEvent, ...]
     remote_frames: dict[str, AgentFrame]
     remote_results: dict[str, AgentResult]
+    maps: MapMoment | None = None
 
 
 class RadioStream:
@@ -136,32 +123,35 @@ class RadioStream:
 
     Args:
         ego_id: The agent that fuses.
-        make_agent: Builds the perception of a remote agent at its first frame.
+        make_agent: Builds the perception of a remote agent at its first frame; None when no
+            instances are exchanged, only maps.
         inbox: The ego's inbox.
         options: Settings of the radio.
-        on_message: Called with everything a remote agent sends, also what is lost later.
+        on_message: Called with all instances a remote agent sends, also what is lost later.
+        maps: Where maps are sent too; of the disturbances it feels blind cameras alone.
     """
 
     def __init__(
         self,
         ego_id: str,
-        make_agent: Callable[[AgentFrame], AgentPerception],
+        make_agent: Callable[[AgentFrame], AgentPerception] | None,
         inbox: MessageInbox,
         options: StreamOptions | None = None,
         on_message: Callable[[AgentResult], None] | None = None,
+        maps: MapRadio | None = None,
     ) -> None:
         """Start without any agent; see the class."""
         self.ego_id = ego_id
         self.inbox = inbox
         self.options = options or StreamOptions()
-        self.links: dict[str, LinkModel] = {}
+        self.maps = maps
         self.agents: dict[str, AgentPerception] = {}
         self.time_jumps = 0
         self._make_agent = make_agent
         self._on_message = on_message
         self._pending: list[AgentFrame] = []
-        self._recent: list[tuple[AgentFrame, AgentResult]] = []
-        self._lost: list[RadioEvent] = []
+        self._recent: list[tuple[AgentFrame, AgentResult | None]] = []
+        self._air = Air(inbox, self.options.link, len)
         self._newest_ns: int | None = None
         self._sequence_id: str | None = None
 
@@ -198,31 +188,39 @@ class RadioStream:
         """Forget everything that belongs to the past: time jumped or the scene changed."""
         for agent in self.agents.values():
             agent.reset()
-        self.inbox.reset()
-        self.links.clear()
+        self._air.reset()
+        if self.maps is not None:
+            self.maps.reset()
         self._pending.clear()
         self._recent.clear()
-        self._lost.clear()
         self._newest_ns = None
+
+    @property
+    def links(self) -> dict[str, LinkModel]:
+        """The link of each agent that has sent instances."""
+        return self._air.links
 
     def _sense(self, frame: AgentFrame) -> None:
         """Let a remote agent perceive and send."""
+        frame = self.options.disturbance.frame(frame)
+        if self.maps is not None:
+            self.maps.sense(frame)
+        result = None if self._make_agent is None else self._send(frame, self._make_agent)
+        self._recent.append((frame, result))
+
+    def _send(
+        self, frame: AgentFrame, make_agent: Callable[[AgentFrame], AgentPerception]
+    ) -> AgentResult:
+        """Perceive instances and give them to the radio."""
         agent = self.agents.get(frame.agent_id)
         if agent is None:
-            agent = self.agents[frame.agent_id] = self._make_agent(frame)
-        frame = self.options.disturbance.frame(frame)
+            agent = self.agents[frame.agent_id] = make_agent(frame)
         result = agent.process(frame)
         message = self.options.disturbance.sent(result.message)
         if message is not result.message:
             result = replace(result, message=message)
-        self._recent.append((frame, result))
         if self._on_message is not None:
             self._on_message(result)
-        link = self.links.get(frame.agent_id)
-        if link is None:
-            o = self.options
-            link = LinkModel(o.latency_ms, o.jitter_ms, o.loss, o.seed, name=frame.agent_id)
-            self.links[frame.agent_id] = link
         compact = self.options.dtype == 'compact'
         code = agent.model.code if compact else None
         if compact and code is None:
@@ -232,36 +230,15 @@ class RadioStream:
                 field='--dtype',
                 remedy='use int8, or make them with "cooptrack halve --code-data"',
             )
-        data = encode_message(message, self.options.dtype, code)
-        lost_before = link.stats.lost
-        link.send(data, frame.stamp_ns)
-        if link.stats.lost > lost_before:
-            self._lost.append(
-                RadioEvent(frame.agent_id, len(data), frame.stamp_ns, None, 'lost', 0)
-            )
+        self._air.send(
+            frame.agent_id, encode_message(message, self.options.dtype, code), frame.stamp_ns
+        )
+        return result
 
     def _moment(self, frame: AgentFrame) -> EgoMoment:
         now_ns = frame.stamp_ns + round(self.options.wait_ms * _NS_PER_MS)
-        arrivals = [
-            (delivery, agent_id)
-            for agent_id, link in self.links.items()
-            for delivery in link.receive(now_ns)
-        ]
-        arrivals.sort(key=lambda item: (item[0].arrival_ns, item[1]))
-        events = [event for event in self._lost if event.sent_ns <= now_ns]
-        self._lost = [event for event in self._lost if event.sent_ns > now_ns]
-        for delivery, agent_id in arrivals:
-            verdict = self.inbox.receive(delivery.data, now_ns)
-            events.append(
-                RadioEvent(
-                    agent_id,
-                    len(delivery.data),
-                    delivery.sent_ns,
-                    delivery.arrival_ns,
-                    'accepted' if isinstance(verdict, Accepted) else str(verdict.reason),
-                    len(verdict.message) if isinstance(verdict, Accepted) else 0,
-                )
-            )
+        events = self._air.receive(now_ns)
+        maps = None if self.maps is None else self.maps.moment(frame.stamp_ns, now_ns)
         # Frames sensed after this moment belong to a later one.
         visible = [item for item in self._recent if item[0].stamp_ns <= now_ns]
         newest = {f.agent_id: (f, r) for f, r in visible}
@@ -274,9 +251,10 @@ class RadioStream:
             frame,
             now_ns,
             self._fusible(frame.stamp_ns),
-            tuple(events),
-            {agent_id: pair[0] for agent_id, pair in newest.items()},
-            {agent_id: pair[1] for agent_id, pair in newest.items()},
+            events,
+            {agent_id: found[0] for agent_id, found in newest.items()},
+            {agent_id: found[1] for agent_id, found in newest.items() if found[1] is not None},
+            maps,
         )
 
     def _fusible(self, stamp_ns: int) -> tuple[InstanceMessage, ...]:

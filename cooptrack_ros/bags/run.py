@@ -27,6 +27,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import SE3
 from cooptrack_core.structures import (
     AgentFrame,
+    BevMap,
     CameraImage,
     InstanceMessage,
     Role,
@@ -37,10 +38,14 @@ from cooptrack_ros.bags import names
 from cooptrack_ros.bags.places import AgentPlaces, map_near
 from cooptrack_ros.bags.writer import BagWriter
 from cooptrack_ros.conversions import (
+    MapMarkers,
     MarkerBuilder,
     agent_info_to_message,
     agent_markers,
     compressed_to_message,
+    label_info,
+    map_to_occupancy,
+    map_to_semantic,
     message_to_features,
     status_to_message,
     tracks_to_detections,
@@ -88,6 +93,8 @@ class RunWriter:
         self._places: AgentPlaces | None = None
         self._agents: dict[str, tuple[Role, SE3]] = {}
         self._markers: dict[str, MarkerBuilder] = {}
+        self._agents_shown_ns: int | None = None
+        self._map_markers = MapMarkers(self._types)
 
     def __enter__(self) -> RunWriter:
         """Start the file under its temporary name.
@@ -182,18 +189,44 @@ class RunWriter:
         """
         base = f'/cooptrack/{layer}' if layer else '/cooptrack'
         self._write_objects(tracks, base, agent_id, prefix=layer or 'track')
-        if not layer and self._agents:
-            shown = agent_markers(self._types, self._agents, tracks.stamp_ns)
-            self.bag.write(names.AGENTS, _MARKERS, shown, tracks.stamp_ns)
+        if not layer:
+            self._write_agents(tracks.stamp_ns)
 
     def write_ground_truth(self, truth: TrackedObjects) -> None:
         """Write ground truth, as ``labels_as_tracks`` makes it, under ``/gt``."""
         self._write_objects(truth, '/gt', '', prefix='gt')
 
+    def write_map(self, made: BevMap, agent_id: str) -> None:
+        """Write a semantic map: a grid per class, the image of classes, markers.
+
+        Args:
+            made: The map, in the frames' world.
+            agent_id: The agent around which it is.
+        """
+        place, stamp_ns = self._map(made.world_SE3_agent), made.stamp_ns
+        for name in made.class_names:
+            grid = map_to_occupancy(self._types, made, name, place)
+            self.bag.write(names.bev_topic(name), 'nav_msgs/msg/OccupancyGrid', grid, stamp_ns)
+        body = names.body_frame(agent_id)
+        if names.BEV_LABEL_INFO not in self.bag.counts:
+            labels = label_info(self._types, stamp_ns, body)
+            self.bag.write(names.BEV_LABEL_INFO, 'vision_msgs/msg/LabelInfo', labels, stamp_ns)
+        image = map_to_semantic(self._types, made, body)
+        self.bag.write(names.BEV_SEMANTIC, 'sensor_msgs/msg/Image', image, stamp_ns)
+        shown = self._map_markers.update(made, place)
+        self.bag.write(names.BEV_MARKERS, _MARKERS, shown, stamp_ns)
+        self._write_agents(stamp_ns)
+
     def write_status(self, stats: InboxStats, stamp_ns: int, agent_id: str, model_id: str) -> None:
         """Write the counters of the receiver's inbox."""
         message = status_to_message(self._types, stats, stamp_ns, agent_id, model_id)
         self.bag.write(names.STATUS, 'cooptrack_msgs/msg/FusionStatus', message, stamp_ns)
+
+    def _write_agents(self, stamp_ns: int) -> None:
+        if self._agents and stamp_ns != self._agents_shown_ns:
+            shown = agent_markers(self._types, self._agents, stamp_ns)
+            self.bag.write(names.AGENTS, _MARKERS, shown, stamp_ns)
+            self._agents_shown_ns = stamp_ns
 
     def _write_objects(
         self, tracks: TrackedObjects, base: str, agent_id: str, *, prefix: str

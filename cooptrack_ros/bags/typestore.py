@@ -39,6 +39,10 @@ _VISION_MSGS = {
     'vision_msgs/msg/Detection3DArray': (
         'std_msgs/Header header\nvision_msgs/Detection3D[] detections\n'
     ),
+    'vision_msgs/msg/VisionClass': 'uint16 class_id\nstring class_name\n',
+    'vision_msgs/msg/LabelInfo': (
+        'std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n'
+    ),
 }
 
 

@@ -37,6 +37,8 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from cooptrack_core.errors import InputError
+from cooptrack_core.structures import MAP_CLASSES
+from cooptrack_ros.bags import names
 from cooptrack_ros.bags.typestore import bag_types
 
 Storage = Literal['mcap', 'sqlite3']
@@ -197,11 +199,12 @@ class BagWriter:
 
 def _qos(topic: str) -> Qos:
     """Quality of service a player offers; latched topics must reach late subscribers."""
-    latched = topic == '/tf_static' or topic.endswith('/agent_info')
+    grids = [*(names.bev_topic(name) for name in MAP_CLASSES), names.BEV_LABEL_INFO]
+    latched = topic == '/tf_static' or topic.endswith('/agent_info') or topic in grids
     unlimited = QosTime(9223372036, 854775807)  # rmw infinity
     return Qos(
         QosHistory.KEEP_LAST,
-        100 if topic.startswith('/tf') else 10,
+        100 if topic.startswith('/tf') else 1 if topic in grids else 10,
         QosReliability.RELIABLE,
         QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
         unlimited,

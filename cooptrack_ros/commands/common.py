@@ -19,9 +19,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -30,12 +31,22 @@ from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.models.backends import ENDINGS
 from cooptrack_core.models.cooptrack.variants import VARIANTS, parts_of
-from cooptrack_core.perception import ModelSet, PerceptionModel, StreamOptions, load_model
+from cooptrack_core.perception import (
+    MapModel,
+    ModelSet,
+    PerceptionModel,
+    StreamOptions,
+    load_map_model,
+    load_model,
+)
 from cooptrack_core.perception.disturbance import Disturbance
 from cooptrack_ros.console import Terminal
 
 AGENT_WEIGHTS = 'tiny_agent.safetensors'
 COOPERATIVE_WEIGHTS = 'tiny_cooperative.safetensors'
+MAP_WEIGHTS = 'cobevt_tiny.safetensors'
+
+T = TypeVar('T')
 
 
 def load_models(options: argparse.Namespace) -> ModelSet:
@@ -81,6 +92,34 @@ def load_models(options: argparse.Namespace) -> ModelSet:
             name: load(*_variant(options.ablation_weights, name, cooperative)) for name in VARIANTS
         }
     return ModelSet(vehicle, roadside, load(cooperative), queries, maps, variants)
+
+
+def load_map(options: argparse.Namespace) -> MapModel | None:
+    """Load the map model, if maps are asked for.
+
+    Raises:
+        InputError: The file is missing or is no map model, or the device is not there.
+    """
+    if not options.map:
+        return None
+    torch.set_num_threads(options.threads)
+    return load_map_model(options.map_weights or map_weights(), options.device)
+
+
+def map_weights() -> Path:
+    """The shipped map weights.
+
+    Raises:
+        InputError: None are shipped.
+    """
+    try:
+        return resources.weights_path(MAP_WEIGHTS)
+    except InputError:
+        raise InputError(
+            'no map weights are shipped',
+            field='--map-weights',
+            remedy='train a map model with "cooptrack train --stage map" and give its file',
+        ) from None
 
 
 def _variant(
@@ -236,16 +275,24 @@ def choose_scene(dataset: V2XSeqDataset, name: str | None) -> Scene:
     Raises:
         InputError: There is no such scene, or none at all.
     """
-    if not dataset.scenes:
-        raise InputError('the dataset holds no scene', path=dataset.root)
+    return choose({scene.sequence_id: scene for scene in dataset.scenes}, name, dataset.root)
+
+
+def choose(scenes: Mapping[str, T], name: str | None, path: Path) -> T:
+    """Return what has that name, or the first.
+
+    Raises:
+        InputError: There is nothing of that name, or nothing at all.
+    """
+    if not scenes:
+        raise InputError('the dataset holds no scene', path=path)
     if name is None:
-        return dataset.scenes[0]
-    scenes = {scene.sequence_id: scene for scene in dataset.scenes}
+        return next(iter(scenes.values()))
     if name not in scenes:
         near = difflib.get_close_matches(name, scenes, n=1)
         raise InputError(
             f"there is no sequence '{name}'",
-            path=dataset.root,
+            path=path,
             field='--scene',
             remedy=f"did you mean '{near[0]}'?" if near else f'known: {sorted(scenes)}',
         )

@@ -20,7 +20,7 @@ Example:
     ...     frame.ego.images, frame.others, frame.labels.dynamic, frame.map_SE3_agents
 """
 
-from cooptrack_core.datasets.opv2v.dataset import Opv2vDataset
+from cooptrack_core.datasets.opv2v.dataset import Opv2vDataset, is_opv2v
 from cooptrack_core.datasets.opv2v.frame_file import FrameRecord, RingCamera, Vehicle, read_frame
 from cooptrack_core.datasets.opv2v.maps import MAP_FILES, read_map_labels
 from cooptrack_core.datasets.opv2v.scenario import Opv2vScenario, ReadOptions
@@ -33,6 +33,7 @@ __all__ = [
     'ReadOptions',
     'RingCamera',
     'Vehicle',
+    'is_opv2v',
     'read_frame',
     'read_map_labels',
 ]

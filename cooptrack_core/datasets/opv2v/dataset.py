@@ -118,6 +118,12 @@ class Opv2vDataset:
         )  # fmt: skip
 
 
+def is_opv2v(path: Path) -> bool:
+    """Whether a directory is a dataset in this layout, a split of it, or a scenario."""
+    below = [path / name for name in SPLITS if (path / name).is_dir()]
+    return _is_scenario(path) or any(_scenarios_below(found) for found in (path, *below))
+
+
 def _agent_id(path: Path) -> bool:
     return path.name.removeprefix('-').isdecimal() and path.is_dir()
 
