@@ -133,8 +133,8 @@ def _simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument('output', metavar='OUT', type=Path, help='directory to create')
     parser.add_argument(
         '--preset',
-        help='benchmark, train, opv2v, opv2v_train, or the path of a YAML file (default: '
-        'benchmark, with --layout opv2v: opv2v)',
+        help='benchmark, train, opv2v, opv2v_test, opv2v_train, or the path of a YAML file '
+        '(default: benchmark, with --layout opv2v: opv2v)',
     )
     parser.add_argument(
         '--layout',
@@ -225,13 +225,24 @@ def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         'input',
         metavar='INPUT',
         type=Path,
-        help='V2X-Seq directory, rosbag2 directory, .mcap or .db3 file',
+        help='V2X-Seq directory, rosbag2 directory, .mcap or .db3 file; with --map also a '
+        'directory in the OPV2V layout',
     )
     parser.add_argument(
         '-o', '--output', type=Path, required=True, metavar='OUT', help='directory for the results'
     )
     parser.add_argument('--scene', help='sequence of a dataset with several (default: the first)')
-    parser.add_argument('--ego', default='vehicle', help='agent that fuses')
+    parser.add_argument(
+        '--ego', default='vehicle', help='agent that fuses; in OPV2V the first vehicle'
+    )
+    parser.add_argument(
+        '--map', action='store_true', help='make semantic maps too; of rings of cameras, only maps'
+    )
+    parser.add_argument(
+        '--map-weights',
+        metavar='FILE',
+        help='weights of the map model (default: the shipped tiny)',
+    )
     _perception_options(parser)
     seed_option(parser, 'the link model')
     parser.set_defaults(module='run')

@@ -71,6 +71,18 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help='fusion of maps in place of the one of the model, in the stage map_cooperative',
     )  # fmt: skip
     parser.add_argument(
+        '--compression',
+        type=int,
+        metavar='N',
+        help='channels of the maps on the air shrink by this factor, in the stage map_cooperative',
+    )
+    parser.add_argument(
+        '--map-cache',
+        type=Path,
+        metavar='DIR',
+        help='keeps maps of a frozen trunk for other runs, for the stage map_cooperative',
+    )
+    parser.add_argument(
         '--out',
         type=Path,
         required=True,

@@ -26,7 +26,10 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.resources import config_path
 from cooptrack_core.simulation.traffic import Demand
 
-PRESETS = ('benchmark', 'train', 'train_long', 'multi_agent', 'tiny', 'opv2v', 'opv2v_train')
+PRESETS = (
+    'benchmark', 'train', 'train_long', 'multi_agent', 'tiny',
+    'opv2v', 'opv2v_test', 'opv2v_train',
+)  # fmt: skip
 LayoutName = Literal['v2x_seq', 'opv2v']
 LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
 TICK_S = 0.05  # OPV2V counts frames in steps of its simulator

@@ -94,6 +94,7 @@ def _train(options: TrainingOptions, share: Share) -> Path:
         seed=options.seed + 7919 * share.rank,  # processes draw different samples
         device=device,
         precision=recipe.mixed_precision,
+        cache=options.map_cache,
     )
     identity = fingerprint(
         options.stage.value, model.config, plan, options.seed, data.names, recipe.mixed_precision
@@ -109,8 +110,16 @@ def _model(options: TrainingOptions, config: CobevtConfig, plan: MapStageRecipe)
     """Build the model of a stage; alone there is no fusion."""
     if not plan.together:
         config = replace(config, operator='no_fusion')
-    elif options.operator is not None:
-        config = replace(config, operator=options.operator)
+    else:
+        compression = config.compression if options.compression is None else options.compression
+        try:
+            config = replace(
+                config, operator=options.operator or config.operator, compression=compression
+            )
+        except ValueError as error:
+            raise InputError(
+                str(error), field='--compression', remedy='give a divisor of the channels, or 0'
+            ) from error
     model = Cobevt(config)
     if options.initial is None:
         if options.stage is Stage.MAP_COOPERATIVE:

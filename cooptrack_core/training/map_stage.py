@@ -28,6 +28,7 @@ from cooptrack_core.models.cobevt.checkpoint import save_weights
 from cooptrack_core.models.cobevt.interface import MapOutputs
 from cooptrack_core.models.cobevt.model import Cobevt
 from cooptrack_core.structures import MapLabels
+from cooptrack_core.training.map_cache import Key, MapCache
 from cooptrack_core.training.map_data import (
     MapTrainingData,
     Moment,
@@ -44,6 +45,8 @@ from cooptrack_core.training.precision import autocast
 from cooptrack_core.training.sampling import batch_indices, generator
 
 VALIDATION_FRAMES = 200
+
+Scene = tuple[list[RingFrame], list[Key]]  # agents, the ego first, and the names of their maps
 
 
 class MapStage:
@@ -62,6 +65,7 @@ class MapStage:
         seed: int,
         device: torch.device,
         precision: str,
+        cache: Path | None = None,
     ) -> None:
         """Keep what is needed.
 
@@ -74,12 +78,13 @@ class MapStage:
             seed: Of the run.
             device: Where to train.
             precision: ``auto``, ``on`` or ``off``.
+            cache: Directory of maps of frozen senders; None keeps them in memory.
         """
         self.model, self.data, self.validation, self.recipe = model, data, validation, recipe
         self.name, self.seed, self.device, self.precision = name, seed, device, precision
         self.modules = nn.ModuleDict({'model': model})
         self.modules.train()
-        self._maps: dict[tuple[int, str, str], Tensor] = {}
+        self._cache = MapCache(model, cache) if recipe.caches_maps else None
 
     def losses(self, iteration: int) -> dict[str, Tensor]:
         """Losses of one batch of scenes."""
@@ -95,7 +100,7 @@ class MapStage:
         truth = {target: value.to(self.device) for target, value in truth.items()}
         with autocast(self.precision, self.device):
             if plan.caches_maps:
-                outputs = self._from_maps(scenes)
+                outputs = self._from_maps(scenes, iteration)
             else:
                 outputs = self._from_images(scenes, iteration)
         return map_losses(outputs.logits, truth, plan.losses)
@@ -126,9 +131,7 @@ class MapStage:
         save_weights(self.model, path, metadata={'stage': self.name})
         return path
 
-    def _draw(
-        self, moment: Moment, rng: np.random.Generator
-    ) -> tuple[list[RingFrame], list[tuple[int, str, str]]]:
+    def _draw(self, moment: Moment, rng: np.random.Generator) -> Scene:
         """A random ego of a moment and the agents that take part, with their keys."""
         plan, data = self.recipe, self.data
         vehicles = [
@@ -145,11 +148,10 @@ class MapStage:
         mirror = not plan.caches_maps and rng.random() < plan.augmentation.mirror
         if mirror:
             frames = [frame.mirrored() for frame in frames]
-        return frames, [(moment.scenario, agent, moment.frame_id) for agent in agents]
+        scene = data.names[moment.scenario]
+        return frames, [(scene, agent, moment.frame_id) for agent in agents]
 
-    def _from_images(
-        self, scenes: list[tuple[list[RingFrame], list[tuple[int, str, str]]]], iteration: int
-    ) -> MapOutputs:
+    def _from_images(self, scenes: list[Scene], iteration: int) -> MapOutputs:
         plan, inputs = self.recipe, []
         for slot, (frames, _) in enumerate(scenes):
             rng = generator(self.seed, iteration, 1000 + slot)
@@ -161,29 +163,37 @@ class MapStage:
         outputs: MapOutputs = self.model(batch.to(self.device))
         return outputs
 
-    def _from_maps(
-        self, scenes: list[tuple[list[RingFrame], list[tuple[int, str, str]]]]
-    ) -> MapOutputs:
+    def _from_maps(self, scenes: list[Scene], iteration: int) -> MapOutputs:
         """Fuse and decode maps that frozen senders made once."""
         maps = torch.cat([self._map_of(*pair) for s in scenes for pair in zip(*s, strict=True)])
         poses = torch.cat([ego_T_bodies(frames) for frames, _ in scenes])
         counts = tuple(len(frames) for frames, _ in scenes)
-        present = torch.ones(len(maps), dtype=torch.bool)
+        sees = [
+            torch.arange(count) >= self._ego_is_blind(iteration, slot, count)
+            for slot, count in enumerate(counts)
+        ]
         return self.model.combine(
-            maps.to(self.device), poses.to(self.device), counts, present.to(self.device)
+            maps.to(self.device), poses.to(self.device), counts, torch.cat(sees).to(self.device)
         )
 
-    def _map_of(self, frame: RingFrame, key: tuple[int, str, str]) -> Tensor:
-        """(1, C, H, W) of one agent, in half precision while it is kept."""
-        if key not in self._maps:
+    def _ego_is_blind(self, iteration: int, slot: int, agents: int) -> bool:
+        rng = generator(self.seed, iteration, 1000 + slot)
+        return agents > 1 and rng.random() < self.recipe.blind_ego
+
+    def _map_of(self, frame: RingFrame, key: Key) -> Tensor:
+        """(1, C, H, W) of one agent."""
+        assert self._cache is not None  # noqa: S101 - opened where the trunk is frozen
+
+        def make() -> Tensor:
             training = self.model.training
             self.model.eval()
             with torch.no_grad():
                 ring = ring_inputs(frame, self.model.config).to(self.device)
                 features = self.model.encode(ring.images, ring.intrinsics, ring.agent_T_camera)
             self.model.train(training)
-            self._maps[key] = features.half().cpu()
-        return self._maps[key].float()
+            return features
+
+        return self._cache.get(key, make)
 
 
 def _labels(frame: RingFrame) -> MapLabels:

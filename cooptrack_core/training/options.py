@@ -296,6 +296,9 @@ class TrainingOptions:
             (``models/cooptrack/variants.py``).
         operator: Map stages: fusion operator in place of the model's
             (``models/fusion/map_operators.py``).
+        compression: Map stages: factor by which the channels of the map on the air shrink, in
+            place of the model's.
+        map_cache: Map stages with a frozen trunk: directory that keeps its maps for other runs.
         seed: Fixes data order, augmentation and initial weights.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         resume: Continue the run found in ``out``.
@@ -316,6 +319,8 @@ class TrainingOptions:
     remote: Path | None = None
     without: tuple[str, ...] = ()
     operator: FusionName | None = None
+    compression: int | None = None
+    map_cache: Path | None = None
     seed: int = 0
     device: str = 'cpu'
     resume: bool = False

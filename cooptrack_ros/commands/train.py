@@ -57,6 +57,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
                 remote=options.agent_weights,
                 without=tuple(options.without),
                 operator=options.operator,
+                compression=options.compression,
+                map_cache=options.map_cache,
                 seed=options.seed,
                 device=options.device,
                 resume=options.resume,

@@ -163,6 +163,43 @@ def test_frozen_senders_are_computed_once_and_get_no_gradient(data: MapTrainingD
     assert any(p.grad is not None for p in run.model.decoder.parameters())
 
 
+def test_maps_of_a_frozen_trunk_are_shared_on_disk_and_belong_to_their_trunk(
+    data: MapTrainingData, tmp_path: Path
+):
+    recipe = plan(together=True, frozen=('backbone', 'sinbevt'))
+
+    def run(seed: int) -> tuple[dict[str, torch.Tensor], list[int]]:
+        torch.manual_seed(seed)
+        made = MapStage(
+            Cobevt(CONFIG), data, None, recipe, name='map', seed=0, device=torch.device('cpu'),
+            precision='off', cache=tmp_path,
+        )  # fmt: skip
+        calls: list[int] = []
+        encode = made.model.encode
+        made.model.encode = lambda *a: calls.append(1) or encode(*a)  # type: ignore[method-assign]
+        return made.losses(0), calls
+
+    first, made = run(seed=0)
+    assert made
+    files = sorted(tmp_path.rglob('*.npy'))
+    assert len(files) == len(made)
+    again, remade = run(seed=0)
+    assert not remade
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    files[0].write_bytes(b'damaged')
+    _, remade = run(seed=0)
+    assert len(remade) == 1
+    _, others = run(seed=1)
+    assert len(others) == len(made)
+
+
+def test_a_blind_ego_rests_on_the_others_maps(data: MapTrainingData):
+    recipe = plan(together=True, frozen=('backbone', 'sinbevt'))
+    seeing = stage(data, recipe).losses(0)
+    blind = stage(data, replace(recipe, blind_ego=1.0)).losses(0)
+    assert not torch.equal(seeing['dynamic_entropy'], blind['dynamic_entropy'])
+
+
 def test_validation_gives_iou_of_every_class(data: MapTrainingData):
     run = stage(data, plan())
     run.modules.eval()
@@ -202,6 +239,11 @@ def test_both_stages_run_and_the_second_starts_from_the_first(rings: Path, tmp_p
                 out=tmp_path / 'max')
     )  # fmt: skip
     together = load_weights(weights)
+    small_radio = replace(second, initial=options.out / 'weights.safetensors', compression=8)
+    packed = load_weights(train_maps(replace(small_radio, out=tmp_path / 'packed')))
+    assert packed.config.sent_channels == 2
+    with pytest.raises(InputError, match='does not divide'):
+        train_maps(replace(small_radio, compression=5, out=tmp_path / 'odd'))
     assert together.config.operator == 'f_cooper'
     assert together.config.sinbevt == alone.config.sinbevt
 
