@@ -40,6 +40,10 @@ from cooptrack_ros.nodes.playback import Playback
 
 # A step shows one image of the ego.
 _STEP = ('image', EGO_ID)
+# Longest time that passes between two ticks, s; what is more is lost: the recording slows down.
+_LONGEST_S = 0.05
+# How often it is looked at how much was lost, s, and which share is worth a warning.
+_TELL_S, _LOST_SHARE = 10.0, 0.1
 
 
 class LiveSink:
@@ -105,12 +109,13 @@ class DatasetPlayer:
         )
         self._clock = qos.publisher(node, Clock, '/clock', 'result')
         self._cameras = [
-            self._sink.open(topic, 'sensor_msgs/msg/CompressedImage')
-            for topic in _image_topics(self._scene)
+            self._sink.open(topic, kind) for topic, kind in _camera_topics(self._scene)
         ]
         _read_labels(self._scene)
         self._asked_s = time.perf_counter()
         self._playing = False
+        self._last_s = self._played_s = 0.0
+        self._told_s, self._lost_s = self._asked_s, 0.0
         self._timer = _compat.steady_timer(node, 1.0 / p.clock_hz, self._tick)
         self._services = [
             node.create_service(Trigger, f'~/{name}', self._on_request(do, said))
@@ -144,9 +149,11 @@ class DatasetPlayer:
 
     def _tick(self) -> None:
         now_s = time.perf_counter()
-        if not self._playing and not self._may_start(now_s):
-            return
-        tick = self._playback.tick(now_s)
+        if not self._playing:
+            if not self._may_start(now_s):
+                return
+            self._last_s = self._told_s = now_s
+        tick = self._playback.tick(self._steady(now_s))
         self._clock.publish(Clock(clock=ns_to_stamp(self._sink.types, tick.now_ns)))
         if tick.new_lap:
             self._events.announce()
@@ -159,6 +166,26 @@ class DatasetPlayer:
             self._node.get_logger().info('all is played')
             self._timer.cancel()
             rclpy.try_shutdown()
+
+    def _steady(self, now_s: float) -> float:
+        """Time in which is played, s: slower than real time where this machine is too slow.
+
+        Otherwise /clock would run ahead of the messages, and all of them would come too late.
+        """
+        passed_s, self._last_s = now_s - self._last_s, now_s
+        taken_s = min(passed_s, _LONGEST_S)
+        self._played_s += taken_s
+        self._lost_s += passed_s - taken_s
+        if now_s - self._told_s > _TELL_S:
+            share = self._lost_s / (now_s - self._told_s)
+            self._told_s, self._lost_s = now_s, 0.0
+            if share > _LOST_SHARE:
+                self._report.warn(
+                    'slow',
+                    f'this machine is too slow: time ran at {(1 - share) * self._p.rate:.2f} in '
+                    f'place of {self._p.rate:g}. Remedy: a lower rate',
+                )
+        return self._played_s
 
     def _may_start(self, now_s: float) -> bool:
         waited_s = now_s - self._asked_s
@@ -183,10 +210,15 @@ def _choose(dataset: V2XSeqDataset, sequence_id: str) -> Scene:
     return dataset.scenes[0]
 
 
-def _image_topics(scene: Scene) -> list[str]:
-    agents = [agent.agent_id for agent in scene.dataset.agents]
-    firsts = [(a, scene.frame_ids(a)[0]) for a in agents if scene.frame_ids(a)]
-    return [names.image_topic(a, scene.camera(a, frame).name) for a, frame in firsts]
+def _camera_topics(scene: Scene) -> list[tuple[str, str]]:
+    """Topics of images and calibrations, with their types."""
+    out = []
+    for agent in scene.dataset.agents:
+        for frame_id in scene.frame_ids(agent.agent_id)[:1]:
+            camera = agent.agent_id, scene.camera(agent.agent_id, frame_id).name
+            out.append((names.image_topic(*camera), 'sensor_msgs/msg/CompressedImage'))
+            out.append((names.info_topic(*camera), 'sensor_msgs/msg/CameraInfo'))
+    return out
 
 
 def _read_labels(scene: Scene) -> None:

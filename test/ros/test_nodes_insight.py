@@ -54,8 +54,9 @@ def test_a_frame_tells_the_time_of_each_stage_and_of_each_message():
     watch = Stopwatch(capture_ns=1000 * MS, start_ns=1020 * MS)
     watch.stages_s.update(input=0.005, wait=0.03, perception=0.08, publication=0.002)
     arrivals = [
-        Arrival('roadside', 980 * MS, 1010 * MS, 1015 * MS), Arrival('b', 990 * MS, None, 1030 * MS)
-    ]  # fmt: skip
+        Arrival('roadside', 980 * MS, 1010 * MS, 1015 * MS),
+        Arrival('b', 990 * MS, None, 1030 * MS),
+    ]
     made = latency_to_message(TYPES, 'vehicle', watch, 1140 * MS, arrivals)
     got = through_cdr(made, 'cooptrack_msgs/msg/Latency')
     assert got.agent_id == 'vehicle'

@@ -318,8 +318,8 @@ def test_a_node_contains_no_perception():
 
 def test_only_the_nodes_themselves_import_ros_at_once():
     with_ros = {
-        'agent.py', 'base.py', 'channel.py', 'cooperative.py', 'lifecycle.py', 'player.py', 'qos.py',
-        'sensors.py',
+        'agent.py', 'base.py', 'channel.py', 'cooperative.py', 'lifecycle.py', 'player.py',
+        'qos.py', 'sensors.py',
     }  # fmt: skip
     ros = ('rclpy', 'tf2_ros', 'sensor_msgs', 'cooptrack_msgs', 'diagnostic_msgs')
     found = set()
