@@ -136,13 +136,24 @@ def map_options(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='[NAME=]FILE',
-        help='map models; NAME is cobevt, or no_fusion for one without fusion, if left out',
+        help='map models; NAME is cobevt, or no_fusion for one without fusion, if left out '
+        '(default: the shipped ones, and their prior)',
     )
     group.add_argument(
         '--map-prior',
         type=Path,
         metavar='DIR',
-        help='training set whose mean map is evaluated too, as the method prior',
+        help='training set, or a file of --write-map-prior, whose mean map is evaluated too, as '
+        'the method prior',
+    )
+    group.add_argument(
+        '--write-map-prior', type=Path, metavar='FILE', help='keep the mean map (.npz)'
+    )
+    group.add_argument(
+        '--map-dtype',
+        choices=('int8', 'fp16', 'fp32', 'exact'),
+        default='int8',
+        help='number format of the maps on the air; exact: the network alone, without messages',
     )
     group.add_argument(
         '--map-vehicles',
@@ -154,6 +165,9 @@ def map_options(parser: argparse.ArgumentParser) -> None:
         '--max-agents', type=int, default=5, help='most agents of a moment, the ego included'
     )
     group.add_argument('--blind-ego', action='store_true', help='all cameras of the ego are lost')
+    group.add_argument(
+        '--lost-cameras', type=int, default=0, metavar='N', help='so many of the ego are lost'
+    )
     group.add_argument(
         '--every', type=int, default=1, metavar='N', help='only every N-th moment of a scene'
     )

@@ -192,10 +192,10 @@ def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '--over',
         required=True,
-        choices=('latency', 'loss', 'pose', 'rotation', 'clock', 'agents'),
+        choices=('latency', 'loss', 'pose', 'rotation', 'clock', 'agents', 'cameras'),
         help='latency (ms, with and without compensation), loss (share of messages), pose (metres '
         'and as many degrees), rotation (degrees), clock (ms ahead), agents (number of remote '
-        'agents)',
+        'agents), cameras (with --map: cameras that the ego has lost)',
     )
     parser.add_argument(
         '--values',
@@ -209,6 +209,7 @@ def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '--overwrite', action='store_true', help='forget the points that DIR holds already'
     )
+    map_options(parser)
     _perception_options(parser)
     disturbance_options(parser)
     seed_option(parser, 'link model, pose errors and bootstrap')

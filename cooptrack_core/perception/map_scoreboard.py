@@ -37,7 +37,11 @@ from cooptrack_core.models.cobevt.preprocess import (
     relative_pose,
 )
 from cooptrack_core.models.fusion.map_nearest import NearestAgent
+from cooptrack_core.perception.map_loading import MapModel
+from cooptrack_core.perception.mapping import BevMapper, static_ids
 from cooptrack_core.structures import AgentFrame, CooperativeMapFrame
+from cooptrack_core.v2x.bev_codec import decode_bev, encode_bev
+from cooptrack_core.v2x.envelope import Dtype
 
 # Makes the masks of a moment; the ego is the first agent.
 MapMethod = Callable[[Sequence[AgentFrame]], Masks]
@@ -51,13 +55,33 @@ class MapEvaluationOptions:
         protocol: How they are compared.
         max_agents: Most agents of a moment, the ego included.
         blind_ego: All cameras of the ego are lost.
+        lost_cameras: So many cameras of the ego are lost, drawn anew in every moment.
         every: Only every n-th moment of a scene counts.
+        seed: Of the draw.
     """
 
     protocol: MapProtocol
     max_agents: int = 5
     blind_ego: bool = False
+    lost_cameras: int = 0
     every: int = 1
+    seed: int = 0
+
+    def agents(self, moment: CooperativeMapFrame, index: int) -> list[AgentFrame]:
+        """The agents of a moment that take part, the ego first, with what is left of it.
+
+        Args:
+            moment: What all see.
+            index: Of the moment among all; the same cameras are lost whatever else is chosen.
+        """
+        frames = list(moment.agents[: self.max_agents])
+        images = frames[0].images
+        lost = len(images) if self.blind_ego else min(self.lost_cameras, len(images))
+        if lost:
+            order = np.random.default_rng((self.seed, index)).permutation(len(images))
+            left = sorted(order[lost:])
+            frames[0] = replace(frames[0], images=tuple(images[i] for i in left))
+        return frames
 
 
 def network_method(model: Cobevt, protocol: MapProtocol) -> MapMethod:
@@ -73,6 +97,48 @@ def network_method(model: Cobevt, protocol: MapProtocol) -> MapMethod:
         return protocol.masks(found.get('dynamic'), found.get('static'))
 
     return run
+
+
+class RadioMethod:
+    """A map model by the calls that ``run --map`` makes, with every message encoded and decoded.
+
+    Attributes:
+        messages: Number of messages so far.
+        sent: Their bytes together.
+    """
+
+    def __init__(self, model: MapModel, protocol: MapProtocol, dtype: Dtype = 'int8') -> None:
+        """Keep what is needed.
+
+        Args:
+            model: The loaded model.
+            protocol: How maps are compared.
+            dtype: Number format on the air.
+
+        Raises:
+            InputError: The model makes maps of another grid.
+        """
+        _check_grid(model.network, protocol)
+        self._model, self._protocol, self._dtype = model, protocol, dtype
+        self.messages = self.sent = 0
+
+    def __call__(self, frames: Sequence[AgentFrame]) -> Masks:
+        """Masks of a moment; the ego is the first agent."""
+        mapper = BevMapper(self._model, frames[0].agent_id, max_agents=len(frames))
+        own = mapper.sense(frames[0])
+        heard = []
+        for frame in frames[1:]:
+            said = BevMapper(self._model, frame.agent_id).sense(frame)
+            if said is not None:
+                data = encode_bev(said, self._dtype)
+                self.messages, self.sent = self.messages + 1, self.sent + len(data)
+                heard.append(decode_bev(data, self._model.limits))
+        made = mapper.fuse(frames[0], own, heard).map
+        vehicle = None
+        if 'vehicle' in made.class_names:
+            vehicle = made.probabilities[made.class_names.index('vehicle')] > 0.5
+        static = static_ids(made) if 'lane' in made.class_names else None
+        return self._protocol.masks(vehicle, static)
 
 
 def map_fusion_method(model: Cobevt, protocol: MapProtocol) -> MapMethod:
@@ -148,9 +214,7 @@ def evaluate_maps(
         for index, moment in enumerate(scene):
             if index % options.every or moment.labels is None:
                 continue
-            frames = list(moment.agents[: options.max_agents])
-            if options.blind_ego:
-                frames[0] = replace(frames[0], images=())
+            frames = options.agents(moment, moments)
             truth = options.protocol.truth(moment.labels)
             for name, method in methods.items():
                 found = method(frames)
@@ -162,9 +226,13 @@ def evaluate_maps(
     if not moments:
         raise InputError('there is no moment to evaluate', remedy='give data with maps')
     result = map_report(options.protocol, scores)
+    for name, method in methods.items():
+        if isinstance(method, RadioMethod) and method.messages:
+            result['methods'][name]['bytes_per_message'] = method.sent / method.messages
     result['protocol'] |= {
         'max_agents': options.max_agents,
         'blind_ego': options.blind_ego,
+        'lost_cameras': options.lost_cameras,
         'every': options.every,
         'scenes': len(scenes),
         'moments': moments,

@@ -171,7 +171,12 @@ def _frame_yaml(scene: SceneSimulation, capture: Capture) -> str:
     """The file of one agent and frame (reference section 8.2)."""
     agent, world_SE3_site = capture.agent, scene.world_SE3_site
     world_SE3_agent = world_SE3_site @ capture.site_SE3_agent
-    lidar, body = to_ue4(world_SE3_agent), to_ue4(world_SE3_site @ capture.site_SE3_body)
+    site_SE3_body = capture.site_SE3_body
+    if agent.role is Role.ROADSIDE:
+        # The foot of the mast: bodies stand on the ground, also that of a roadside unit.
+        foot = site_SE3_body.translation * [1.0, 1.0, 0.0]
+        site_SE3_body = SE3(site_SE3_body.rotation, foot)
+    lidar, body = to_ue4(world_SE3_agent), to_ue4(world_SE3_site @ site_SE3_body)
     speed = capture.own.speed * 3.6 if capture.own is not None else 0.0
     lines = [
         f'RSU: {str(agent.role is Role.ROADSIDE).lower()}',

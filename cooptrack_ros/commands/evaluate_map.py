@@ -22,16 +22,18 @@ from pathlib import Path
 
 import torch
 
+from cooptrack_core import resources
 from cooptrack_core.datasets.opv2v import Opv2vDataset, ReadOptions
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
 from cooptrack_core.datasets.v2x_seq.maps import cooperative_map_frames
 from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation.map_prior import MapPrior, PriorCounter
 from cooptrack_core.evaluation.map_protocol import MapProtocol
-from cooptrack_core.models.cobevt.checkpoint import load_weights
+from cooptrack_core.perception.map_loading import load_map_model
 from cooptrack_core.perception.map_scoreboard import (
     MapEvaluationOptions,
     MapMethod,
+    RadioMethod,
     evaluate_maps,
     map_fusion_method,
     network_method,
@@ -40,15 +42,16 @@ from cooptrack_core.perception.map_scoreboard import (
 from cooptrack_core.structures import CooperativeMapFrame
 from cooptrack_ros.console import Terminal, emit_json, number
 
+SHIPPED = ('cobevt_tiny_alone.safetensors', 'cobevt_tiny.safetensors')
+SHIPPED_PRIOR = 'cobevt_tiny_prior.npz'
+
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Evaluate map models and print the table."""
     torch.set_num_threads(options.threads)
     protocol = MapProtocol(vehicles=options.map_vehicles)
-    methods = _methods(options, protocol)
-    evaluation = MapEvaluationOptions(
-        protocol, max_agents=options.max_agents, blind_ego=options.blind_ego, every=options.every
-    )
+    methods = map_methods(options, protocol)
+    evaluation = evaluation_options(options, protocol)
     scenes = map_scenes(options.data, options.split, options.max_agents)[: options.scenes]
     with terminal.progress('evaluating maps') as progress:
         result = evaluate_maps(scenes, methods, evaluation, progress)
@@ -57,10 +60,11 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
             name,
             *(number(found[key]) for key in ('vehicle', 'drivable', 'lane')),
             *(number(found[f'{key}_frame_mean']) for key in ('vehicle', 'drivable', 'lane')),
+            number(found.get('bytes_per_message'), 0),
         ]
         for name, found in result['methods'].items()
     ]
-    columns = ['vehicle', 'drivable', 'lane', '… frame mean', '…', '…']
+    columns = ['vehicle', 'drivable', 'lane', '… frame mean', '…', '…', 'bytes/message']
     terminal.table('IoU', ['method', *columns], rows)
     about = result['protocol']
     terminal.say(
@@ -70,6 +74,18 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     )
     emit_json(result, options.json)
     return 0
+
+
+def evaluation_options(options: argparse.Namespace, protocol: MapProtocol) -> MapEvaluationOptions:
+    """What the options say about the moments."""
+    return MapEvaluationOptions(
+        protocol,
+        max_agents=options.max_agents,
+        blind_ego=options.blind_ego,
+        lost_cameras=options.lost_cameras,
+        every=options.every,
+        seed=options.seed,
+    )
 
 
 def map_scenes(
@@ -89,27 +105,42 @@ def map_scenes(
     return [s.frames(load_images=images) for s in opv2v.scenarios if s.vehicle_ids]
 
 
-def _methods(options: argparse.Namespace, protocol: MapProtocol) -> dict[str, MapMethod]:
+def map_methods(options: argparse.Namespace, protocol: MapProtocol) -> dict[str, MapMethod]:
+    """The methods that the options name; without any, the shipped ones.
+
+    Raises:
+        InputError: Weights or prior are unusable, or two methods have one name.
+    """
     methods: dict[str, MapMethod] = {}
-    for text in options.map_weights:
+    given = options.map_weights or [str(resources.weights_path(name)) for name in SHIPPED]
+    for text in given:
         name, _, file = text.rpartition('=')
-        model = load_weights(file)
-        name = name or ('cobevt' if model.fusion is not None else 'no_fusion')
+        model = load_map_model(file)
+        together = model.network.fusion is not None
+        name = name or ('cobevt' if together else 'no_fusion')
         if name in methods:
             raise InputError(
                 f'there are two methods {name}', field='--map-weights', remedy='write NAME=FILE'
             )
-        methods[name] = network_method(model, protocol)
+        if together and options.map_dtype != 'exact':
+            methods[name] = RadioMethod(model, protocol, options.map_dtype)
+        else:
+            methods[name] = network_method(model.network, protocol)
         if name == 'no_fusion':
-            methods['map_fusion'] = map_fusion_method(model, protocol)
-    if options.map_prior is not None:
-        methods['prior'] = prior_method(_prior(options.map_prior, protocol), protocol)
-    if not methods:
-        raise InputError(
-            'there is no map model to evaluate, none is shipped yet',
-            field='--map-weights',
-            remedy='train one with "cooptrack train --stage map" and give its weights',
-        )
+            methods['map_fusion'] = map_fusion_method(model.network, protocol)
+    prior = options.map_prior
+    if prior is None and not options.map_weights:
+        prior = resources.weights_path(SHIPPED_PRIOR)
+    if prior is not None:
+        methods['prior'] = prior_method(_prior(prior, protocol), protocol)
+    if options.write_map_prior is not None:
+        if prior is None:
+            raise InputError(
+                'there is no mean map to write',
+                field='--write-map-prior',
+                remedy='name the training set with --map-prior',
+            )
+        _prior(prior, protocol).save(options.write_map_prior)
     return methods
 
 

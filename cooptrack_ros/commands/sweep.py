@@ -102,6 +102,14 @@ class Setting:
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Evaluate point by point."""
+    if options.map:
+        from cooptrack_ros.commands import sweep_map
+
+        return sweep_map.run(options, terminal)
+    if options.over not in AXES:
+        raise InputError(
+            f'tracks are not swept over {options.over}', field='--over', remedy='say --map'
+        )
     dataset = open_for_evaluation(options, terminal)
     base = disturbed_stream_options(options)
     axis = AXES[options.over]

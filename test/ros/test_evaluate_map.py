@@ -30,8 +30,10 @@ from cooptrack_core.evaluation.map_prior import PriorCounter
 from cooptrack_core.evaluation.map_protocol import MapProtocol
 from cooptrack_core.models.cobevt import Cobevt
 from cooptrack_core.models.cobevt.checkpoint import save_weights
+from cooptrack_core.perception.map_loading import load_map_model
 from cooptrack_core.perception.map_scoreboard import (
     MapEvaluationOptions,
+    RadioMethod,
     evaluate_maps,
     map_fusion_method,
     network_method,
@@ -70,9 +72,87 @@ def test_the_json_holds_protocol_and_every_method(data: Path, tmp_path: Path):
     assert prior['drivable'] > 0.2
 
 
-def test_without_a_map_model_the_command_says_how_to_get_one(data: Path, capsys):
-    assert cli.main(['evaluate', str(data), '--map']) == 2
-    assert 'train --stage map' in capsys.readouterr().err
+def test_the_mean_map_of_a_training_set_can_be_kept(data: Path, tmp_path: Path):
+    alone = weights(tmp_path / 'alone.safetensors', operator='no_fusion')
+    kept, out = tmp_path / 'prior.npz', tmp_path / 'maps.json'
+    start = ['evaluate', str(data), '--map', '--map-weights', str(alone), '--json', str(out)]
+    assert cli.main([*start, '--map-prior', str(data), '--write-map-prior', str(kept)]) == 0
+    first = json.loads(out.read_text())['methods']['prior']
+    assert cli.main([*start, '--map-prior', str(kept)]) == 0
+    assert json.loads(out.read_text())['methods']['prior'] == first
+
+
+def test_maps_over_the_radio_are_those_of_the_network_and_their_bytes_are_told(
+    data: Path, tmp_path: Path
+):
+    path = weights(tmp_path / 'fused.safetensors')
+    model, protocol = load_map_model(path), MapProtocol()
+    scenario = next(s for s in Opv2vDataset(data).scenarios if len(s.agent_ids) > 1)
+    frames = list(next(iter(scenario.frames())).agents)
+    radio = RadioMethod(model, protocol, 'fp32')
+    said, known = radio(frames), network_method(model.network, protocol)(frames)
+    for name, mask in known.items():
+        assert (mask == said[name]).mean() > 0.99  # cells at a tie may fall either way
+    assert radio.messages == len(frames) - 1
+    small = RadioMethod(model, protocol, 'int8')
+    small(frames)
+    assert 0 < small.sent < radio.sent / 2
+
+
+def test_a_sweep_of_maps_draws_a_line_per_method(data: Path, tmp_path: Path):
+    alone = weights(tmp_path / 'alone.safetensors', operator='no_fusion')
+    arguments = [
+        'sweep',
+        str(data),
+        '--map',
+        '--over',
+        'agents',
+        '--values',
+        '2,1',
+        '--every',
+        '4',
+    ]
+    assert cli.main([*arguments, '--map-weights', str(alone), '-o', str(tmp_path / 'out')]) == 0
+    document = json.loads((tmp_path / 'out/sweep.json').read_text())
+    first, last = document['points']
+    assert (first['value'], last['value']) == (1, 2)
+    assert first['protocol']['agents_per_moment'] == 1.0 < last['protocol']['agents_per_moment']
+    # Others cannot change what it sees.
+    assert first['methods']['no_fusion'] == last['methods']['no_fusion']
+    assert '<svg' in (tmp_path / 'out/sweep.svg').read_text()
+
+
+def test_lost_cameras_are_drawn_anew_in_every_moment_and_alike_in_every_run(data: Path):
+    scenario = next(s for s in Opv2vDataset(data).scenarios if len(s.agent_ids) > 1)
+    moment = next(iter(scenario.frames()))
+    options = MapEvaluationOptions(MapProtocol(), lost_cameras=2)
+
+    def left(index: int) -> tuple[str, ...]:
+        frames = options.agents(moment, index)
+        assert len(frames[1].images) == 4
+        return tuple(image.camera.name for image in frames[0].images)
+
+    drawn = [left(index) for index in range(20)]
+    assert all(len(names) == 2 for names in drawn)
+    assert len(set(drawn)) > 2
+    assert drawn == [left(index) for index in range(20)]
+    blind = replace(options, blind_ego=True).agents(moment, 0)
+    assert blind[0].images == ()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--map', '--over', 'latency', '--values', '1'], 'not swept over latency'),
+        (['--map', '--over', 'agents', '--values', '0'], 'from 1'),
+        (['--over', 'cameras', '--values', '1'], 'say --map'),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_says_why(
+    data: Path, tmp_path: Path, capsys, arguments: list[str], words: str
+):
+    assert cli.main(['sweep', str(data), '-o', str(tmp_path), *arguments]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_perfect_method_gets_one_and_the_counts_add_up(data: Path):

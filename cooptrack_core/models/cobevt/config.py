@@ -90,6 +90,9 @@ class SinBevtConfig:
         residual: Whether that adds to the map; the released model replaces the map, which is hard
             to learn from scratch.
         dropout: Of that self-attention.
+        ground_heights: Above the ground, m; queries begin with what the images show there
+            (``ground.py``). None in CoBEVT.
+        ground_samples: Points along an edge of a query cell.
     """
 
     dims: tuple[int, ...] = (128, 128, 128)
@@ -101,6 +104,8 @@ class SinBevtConfig:
     self_attention: bool = True
     residual: bool = False
     dropout: float = 0.1
+    ground_heights: tuple[float, ...] = ()
+    ground_samples: int = 2
 
     def __post_init__(self) -> None:
         """Check that every stage has its sizes."""

@@ -31,6 +31,7 @@ from cooptrack_core.models.attention.fax_self import MapSelfAttention
 from cooptrack_core.models.backbones.resnet import Bottleneck
 from cooptrack_core.models.cobevt.config import CobevtConfig
 from cooptrack_core.models.cobevt.embedding import CameraEmbedding, pixel_plane
+from cooptrack_core.models.cobevt.ground import GroundSampling, Places
 from cooptrack_core.models.precision import full_precision
 
 # Calibrations a frozen module remembers; one of official size takes 45 MB per agent.
@@ -45,10 +46,12 @@ class StageGeometry:
         codes: (A, N, h, w, C) encoded viewing directions of the image tokens.
         query: Projected queries of the first attention with their positions, cut into windows;
             None for stages whose queries carry no position.
+        places: Where the images show the places of the queries; None if they are not looked up.
     """
 
     codes: Tensor
     query: Tensor | None
+    places: Places | None
 
 
 class SinBevtStage(nn.Module):
@@ -75,6 +78,11 @@ class SinBevtStage(nn.Module):
         )
         self.keys = _projection(image_channels, dims)
         self.values = _projection(image_channels, dims)
+        self.ground = None
+        if sin.ground_heights:
+            self.ground = GroundSampling(
+                grid, self.image, image_channels, dims, sin.ground_heights, sin.ground_samples
+            )
         heads = dims // sin.head_dims
         self.attention = FaxCrossAttention(dims, heads, (window, window), self.window)
         self.refine = nn.Sequential(*(Bottleneck(dims, dims // 4) for _ in range(sin.refinements)))
@@ -95,10 +103,11 @@ class SinBevtStage(nn.Module):
         pixels = pixel_plane(size, self.image, self.pixels_from_edges).to(intrinsics)
         codes = self.embedding.images(pixels, intrinsics, agent_T_camera)
         codes = torch.unflatten(codes, 2, size)
+        shown = None if self.ground is None else self.ground.places(intrinsics, agent_T_camera)
         if bev is None or self.embedding.cell is None:
-            return StageGeometry(codes, None)
+            return StageGeometry(codes, None, shown)
         places = self.embedding.queries(agent_T_camera)
-        return StageGeometry(codes, self.attention.local_query(bev + places))
+        return StageGeometry(codes, self.attention.local_query(bev + places), shown)
 
     def forward(
         self,
@@ -130,6 +139,8 @@ class SinBevtStage(nn.Module):
                 f'{self.groups}'
             )
         keep = self._keep(size, keys, cameras_valid)
+        if self.ground is not None and geometry.places is not None:
+            bev = bev + self.ground(features, geometry.places, cameras_valid)
         bev = self.attention(bev, geometry.query, keys, values, keep, cameras_valid)
         maps = self.refine(bev.permute(0, 3, 1, 2))
         if self.downsample is not None:
