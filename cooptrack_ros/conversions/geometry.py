@@ -53,13 +53,13 @@ def header(types: MessageTypes, stamp_ns: int, frame_id: str) -> Any:
 
 def vector(types: MessageTypes, xyz: ArrayLike) -> Any:
     """Make a geometry_msgs/Vector3."""
-    x, y, z = (float(v) for v in np.asarray(xyz))
+    x, y, z = np.asarray(xyz, dtype=np.float64).tolist()
     return types.new('geometry_msgs/msg/Vector3', x=x, y=y, z=z)
 
 
 def point(types: MessageTypes, xyz: ArrayLike) -> Any:
     """Make a geometry_msgs/Point."""
-    x, y, z = (float(v) for v in np.asarray(xyz))
+    x, y, z = np.asarray(xyz, dtype=np.float64).tolist()
     return types.new('geometry_msgs/msg/Point', x=x, y=y, z=z)
 
 

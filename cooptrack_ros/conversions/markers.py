@@ -22,8 +22,9 @@ colours are those of Okabe and Ito, which colour-blind people tell apart.
 from __future__ import annotations
 
 import heapq
+import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from cooptrack_ros.conversions.geometry import (
     ns_to_stamp,
     point,
     pose_to_message,
+    quaternion,
     vector,
     yaw_quaternion,
 )
@@ -63,6 +65,10 @@ _ARROW, _CUBE, _SPHERE, _LINE_STRIP, _LINE_LIST, _TEXT = 0, 1, 2, 4, 5, 9
 _ADD, _DELETE, _DELETE_ALL = 0, 2, 3
 
 Points = NDArray[np.float64]
+
+_FIXED: weakref.WeakKeyDictionary[MessageTypes, dict[int, dict[str, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class MarkerBuilder:
@@ -109,9 +115,11 @@ class MarkerBuilder:
         """Make the MarkerArray that shows these tracks and removes those that are gone."""
         boxes = tracks_in(map_SE3_world, tracks)
         self._assign_ids([int(i) for i in tracks.track_ids])
+        self._header = header(self.types, tracks.stamp_ns, self.frame_id)
+        corners = boxes.corners()
         markers: list[Any] = []
         for i in range(len(tracks)):
-            markers += self._track(tracks, boxes, i)
+            markers += self._track(tracks, boxes, corners[i], i)
         return self._finish(markers, tracks.stamp_ns)
 
     def reset(self, stamp_ns: int) -> Any:
@@ -122,7 +130,7 @@ class MarkerBuilder:
     def _forget(self) -> None:
         self._ids: dict[int, int] = {}
         self._free: list[int] = []
-        self._trails: dict[int, deque[Points]] = {}
+        self._trails: dict[int, deque[Any]] = {}
         self._shown: set[tuple[str, int]] = set()
         self._fresh = True
 
@@ -134,51 +142,53 @@ class MarkerBuilder:
             if track_id not in self._ids:
                 self._ids[track_id] = heapq.heappop(self._free) if self._free else len(self._ids)
 
-    def _track(self, tracks: TrackedObjects, boxes: Boxes3D, i: int) -> list[Any]:
-        track_id, stamp_ns = int(tracks.track_ids[i]), tracks.stamp_ns
+    def _track(self, tracks: TrackedObjects, boxes: Boxes3D, corners: Points, i: int) -> list[Any]:
+        track_id = int(tracks.track_ids[i])
         number = self._ids[track_id]
         colour = self.colour or COLOURS.get(int(tracks.sources[i]), COLOURS[0])
         center, size, velocity = boxes.centers[i], boxes.sizes[i], boxes.velocities[i]
+        where = point(self.types, center)
         turned = self.types.new(
             'geometry_msgs/msg/Pose',
-            position=point(self.types, center),
+            position=where,
             orientation=yaw_quaternion(self.types, float(boxes.yaws[i])),
         )
-        edges = boxes[[i]].corners()[0][np.array(BOX_EDGES).reshape(-1)]
+        # Each corner is made once and stands three times in the list.
+        ends = points_to_message(self.types, corners)
+        edges = [ends[end] for edge in BOX_EDGES for end in edge]
         out = [
-            self._marker('box', number, _CUBE, stamp_ns, colour, _BODY_ALPHA, size, pose=turned),
-            self._marker('edges', number, _LINE_LIST, stamp_ns, colour, 1.0, 0.08, points=edges),
+            self._marker('box', number, _CUBE, colour, _BODY_ALPHA, size, pose=turned),
+            self._marker('edges', number, _LINE_LIST, colour, 1.0, 0.08, points=edges),
         ]
         if self.labels:
-            top = SE3(np.eye(3), center + np.array([0.0, 0.0, size[2] / 2 + 0.8]))
             text = f'{track_id} {class_name(int(tracks.labels[i]))} {tracks.scores[i]:.2f}'
             if tracks.remote_agents[i]:
                 text += '\n' + ' '.join(tracks.remote_agents[i])
-            pose = pose_to_message(self.types, top)
+            pose = self.types.new(
+                'geometry_msgs/msg/Pose',
+                position=point(self.types, center + np.array([0.0, 0.0, size[2] / 2 + 0.8])),
+                orientation=quaternion(self.types),
+            )
             out.append(
                 self._marker(
-                    'label', number, _TEXT, stamp_ns, colour, 1.0, (0.0, 0.0, 0.9),
-                    pose=pose, text=text,
+                    'label', number, _TEXT, colour, 1.0, (0.0, 0.0, 0.9), pose=pose, text=text
                 )
-            )  # fmt: skip
+            )
         if np.isfinite(velocity).all() and np.linalg.norm(velocity) > _SLOWEST_ARROW:
             # The arrow ends where the object will be in one second.
-            tip = center + np.array([*velocity, 0.0])
+            tip = point(self.types, center + np.array([*velocity, 0.0]))
             out.append(
                 self._marker(
-                    'velocity', number, _ARROW, stamp_ns, colour, 1.0, (0.15, 0.35, 0.5),
-                    points=np.stack([center, tip]),
+                    'velocity', number, _ARROW, colour, 1.0, (0.15, 0.35, 0.5), points=[where, tip]
                 )
-            )  # fmt: skip
+            )
         if self.trail_length:
             trail = self._trails.setdefault(track_id, deque(maxlen=self.trail_length))
-            trail.append(center)
+            trail.append(where)
             if len(trail) > 1:
-                line = np.stack(list(trail))
+                line = list(trail)
                 out.append(
-                    self._marker(
-                        'trail', number, _LINE_STRIP, stamp_ns, colour, 0.6, 0.12, points=line
-                    )
+                    self._marker('trail', number, _LINE_STRIP, colour, 0.6, 0.12, points=line)
                 )
         return out
 
@@ -187,20 +197,19 @@ class MarkerBuilder:
         layer: str,
         number: int,
         kind: int,
-        stamp_ns: int,
         colour: Colour,
         alpha: float,
         scale: Any,
         *,
         pose: Any = None,
-        points: Points | None = None,
+        points: Sequence[Any] | None = None,
         text: str = '',
     ) -> Any:
         sizes = np.asarray(scale, dtype=np.float64)
         # A line has only a width, which is scale.x.
         return new_marker(
             self.types,
-            header(self.types, stamp_ns, self.frame_id),
+            self._header,
             f'{self.prefix}_{layer}',
             number,
             kind,
@@ -275,7 +284,7 @@ def new_marker(
     scale: Points | None = None,
     lifetime_ns: int = 0,
     pose: Any = None,
-    points: Points | None = None,
+    points: Points | Sequence[Any] | None = None,
     text: str = '',
 ) -> Any:
     """Make a Marker.
@@ -291,11 +300,11 @@ def new_marker(
         scale: (3,) metres; what it means depends on the kind.
         lifetime_ns: After this a viewer drops it; 0 = never.
         pose: geometry_msgs/Pose; default: that of the frame.
-        points: (n, 3) metres, of lines and arrows.
+        points: (n, 3) metres, of lines and arrows; or geometry_msgs/Points.
         text: What is written.
     """
-    stamp = ns_to_stamp(types, lifetime_ns)
     red, green, blue, alpha = (float(c) for c in colour)
+    fixed = _fixed_parts(types, lifetime_ns)
     return types.new(
         'visualization_msgs/msg/Marker',
         header=frame,
@@ -303,29 +312,48 @@ def new_marker(
         id=number,
         type=kind,
         action=action,
-        pose=pose if pose is not None else pose_to_message(types, SE3.identity()),
+        pose=pose if pose is not None else fixed['pose'],
         scale=vector(types, scale if scale is not None else np.zeros(3)),
         color=types.new('std_msgs/msg/ColorRGBA', r=red, g=green, b=blue, a=alpha),
-        lifetime=types.new(
-            'builtin_interfaces/msg/Duration', sec=stamp.sec, nanosec=stamp.nanosec
-        ),
+        lifetime=fixed['lifetime'],
         frame_locked=False,
-        points=[point(types, p) for p in points] if points is not None else [],
+        points=points_to_message(types, points) if points is not None else [],
         colors=[],
         texture_resource='',
-        texture=types.new(
-            'sensor_msgs/msg/CompressedImage',
-            header=header(types, 0, ''),
-            format='',
-            data=types.sequence(np.zeros(0, dtype=np.uint8)),
-        ),
+        texture=fixed['texture'],
         uv_coordinates=[],
         text=text,
         mesh_resource='',
-        mesh_file=types.new(
-            'visualization_msgs/msg/MeshFile',
-            filename='',
-            data=types.sequence(np.zeros(0, dtype=np.uint8)),
-        ),
+        mesh_file=fixed['mesh_file'],
         mesh_use_embedded_materials=False,
     )
+
+
+def points_to_message(types: MessageTypes, points: Points | Sequence[Any]) -> list[Any]:
+    """Make geometry_msgs/Points of (n, 3) metres; what is a message already stays."""
+    if isinstance(points, np.ndarray):
+        kind = 'geometry_msgs/msg/Point'
+        return [types.new(kind, x=x, y=y, z=z) for x, y, z in points.tolist()]
+    return list(points)
+
+
+def _fixed_parts(types: MessageTypes, lifetime_ns: int) -> dict[str, Any]:
+    """Parts that are the same in all markers; nobody changes them, so they are made once."""
+    known = _FIXED.setdefault(types, {})
+    if lifetime_ns not in known:
+        stamp = ns_to_stamp(types, lifetime_ns)
+        nothing = types.sequence(np.zeros(0, dtype=np.uint8))
+        known[lifetime_ns] = {
+            'pose': pose_to_message(types, SE3.identity()),
+            'lifetime': types.new(
+                'builtin_interfaces/msg/Duration', sec=stamp.sec, nanosec=stamp.nanosec
+            ),
+            'texture': types.new(
+                'sensor_msgs/msg/CompressedImage',
+                header=header(types, 0, ''),
+                format='',
+                data=nothing,
+            ),
+            'mesh_file': types.new('visualization_msgs/msg/MeshFile', filename='', data=nothing),
+        }
+    return known[lifetime_ns]

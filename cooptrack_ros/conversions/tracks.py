@@ -135,8 +135,11 @@ def tracks_to_detections(
     The covariance is zero, which vision_msgs readers take as unknown.
     """
     boxes = tracks_in(map_SE3_world, tracks)
+    frame = header(types, tracks.stamp_ns, frame_id)
+    unknown = np.zeros(36)
     detections = []
     for i in range(len(tracks)):
+        pose = _box_pose(types, boxes, i)
         hypothesis = types.new(
             'vision_msgs/msg/ObjectHypothesisWithPose',
             hypothesis=types.new(
@@ -146,18 +149,18 @@ def tracks_to_detections(
             ),
             pose=types.new(
                 'geometry_msgs/msg/PoseWithCovariance',
-                pose=_box_pose(types, boxes, i),
-                covariance=np.zeros(36),
+                pose=pose,
+                covariance=unknown,
             ),
         )
         detections.append(
             types.new(
                 'vision_msgs/msg/Detection3D',
-                header=header(types, tracks.stamp_ns, frame_id),
+                header=frame,
                 results=[hypothesis],
                 bbox=types.new(
                     'vision_msgs/msg/BoundingBox3D',
-                    center=_box_pose(types, boxes, i),
+                    center=pose,
                     size=vector(types, boxes.sizes[i]),
                 ),
                 id=str(int(tracks.track_ids[i])),
@@ -165,7 +168,7 @@ def tracks_to_detections(
         )
     return types.new(
         'vision_msgs/msg/Detection3DArray',
-        header=header(types, tracks.stamp_ns, frame_id),
+        header=frame,
         detections=detections,
     )
 

@@ -247,7 +247,8 @@ class CooperativeNode:
                 types, tracks, here, frame_id=world, agent_id=p.agent_id, age_s=age_s
             )
         )
-        self._detections_out.publish(tracks_to_detections(types, tracks, here, frame_id=world))
+        if self._detections_out.get_subscription_count():
+            self._detections_out.publish(tracks_to_detections(types, tracks, here, frame_id=world))
         if self._markers_out.get_subscription_count():
             self._markers_out.publish(self._markers.update(tracks, here))
         self._see(frame, messages)
