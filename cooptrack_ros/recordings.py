@@ -165,7 +165,8 @@ class Opv2vRecording:
         self._scenario = scenario
         self.title = f'{scenario.path.parent.name}, scenario {scenario.scenario_id}'
         self.ego_id = _opv2v_name(self._ego)
-        self.total = len(scenario.frame_ids(self._ego))
+        # More than are read: an agent out of reach of the ego is left out.
+        self.total = sum(len(scenario.frame_ids(a)) for a in scenario.agent_ids)
         self.protocol: dict[str, Any] = {
             'layout': 'OPV2V',
             'communication_range_m': scenario.options.communication_range,

@@ -18,16 +18,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from cooptrack_core import __version__
+from cooptrack_core.errors import InputError
 from cooptrack_core.files import write_text_atomically
 from cooptrack_core.perception import (
     AgentPerception,
     AgentResult,
     EgoMoment,
+    MapModel,
     ModelSet,
+    RadioEvent,
     RadioStream,
     StreamOptions,
 )
@@ -36,11 +40,13 @@ from cooptrack_core.perception.scoreboard import Scoreboard, protocol_of
 from cooptrack_core.structures import AgentFrame
 from cooptrack_core.v2x.inbox import MessageInbox
 from cooptrack_ros.bags import RunWriter, labels_as_tracks
+from cooptrack_ros.map_runs import MapRun
 from cooptrack_ros.recordings import Recording, Truth
 from cooptrack_ros.report import (
     ReportAgent,
     ReportCamera,
     ReportFrame,
+    ReportMap,
     ReportMessage,
     ReportWriter,
 )
@@ -69,11 +75,12 @@ class RunOutputs:
 
 def run_recording(
     recording: Recording,
-    models: ModelSet,
+    models: ModelSet | None,
     output: Path,
     stream_options: StreamOptions,
     *,
     methods: tuple[str, ...] = METHODS,
+    map_model: MapModel | None = None,
     provenance: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunOutputs:
@@ -83,62 +90,126 @@ def run_recording(
 
     Args:
         recording: Frames and, where known, ground truth.
-        models: Of the single agents and of the ego that fuses.
+        models: Of the single agents and of the ego that fuses; None tracks nothing.
         output: Directory; made if missing, files in it are replaced.
         stream_options: Settings of the radio.
         methods: Methods to compare; the two that the pictures show are always among them.
+        map_model: Makes semantic maps too.
         provenance: Further entries for the report, for example the command line.
         progress: Called with (frames done, frames in all).
 
     Raises:
-        InputError: The recording is unusable or the output cannot be written.
+        InputError: The recording is unusable, there is nothing to run, or the output cannot be
+            written.
     """
-    names = tuple(dict.fromkeys((*methods, EGO_ALONE, COOPERATIVE)))
-    made = make_methods(names, models)
-    board = Scoreboard(names)
-    inbox = MessageInbox(models.roadside.model_id, recording.ego_id, code=models.cooperative.code)
+    if models is None and map_model is None:
+        raise InputError('there is neither a tracking model nor a map model to run')
     bag, page, numbers = (output / n for n in ('run.mcap', 'report.html', 'metrics.json'))
+    maps = None if map_model is None else MapRun(map_model, recording.ego_id, stream_options)
     count = 0
-    with RunWriter(bag) as writer, ReportWriter(page, title=recording.title) as report:
-
-        def sent(result: AgentResult) -> None:
-            board.add_message(result, models.roadside.code)
-            # ROS messages have no compact form; what the ego hears comes over the real radio.
-            recorded = 'int8' if stream_options.dtype == 'compact' else stream_options.dtype
-            writer.write_message(result.message, recorded)
-
+    with (
+        RunWriter(bag) as writer,
+        ReportWriter(
+            page, title=recording.title, image_width=320 if recording.rings else 480
+        ) as report,
+    ):
+        tracking = None
+        if models is not None:
+            names = tuple(dict.fromkeys((*methods, EGO_ALONE, COOPERATIVE)))
+            tracking = _Tracking(models, names, writer, stream_options)
         stream = RadioStream(
             recording.ego_id,
-            lambda frame: AgentPerception(
-                models.agent(frame.role), frame.agent_id, session_id=stream_options.seed + 1
+            None if tracking is None else tracking.make_agent,
+            MessageInbox(
+                None if models is None else models.roadside.model_id,
+                recording.ego_id,
+                code=None if models is None else models.cooperative.code,
             ),
-            inbox,
             stream_options,
-            sent,
+            None if tracking is None else tracking.sent,
+            maps=None if maps is None else maps.radio,
         )
         for moment in stream.replay(_written(recording, writer, progress)):
             truth = recording.truth(moment.frame)
-            outputs = {name: method(moment) for name, method in made.items()}
-            board.add_frame(moment.frame, truth.evaluated if truth else None, outputs)
+            outputs = None if tracking is None else tracking.step(moment, truth)
+            made = None
+            if maps is not None:
+                made = maps.step(moment, recording.map_truth(moment.frame))
+                writer.write_map(made.fused, recording.ego_id)
             _write_moment(writer, moment, truth, outputs, recording.ego_id)
-            writer.write_status(
-                inbox.stats, moment.now_ns, recording.ego_id, models.cooperative.model_id
-            )
-            report.add(report_frame(moment, truth, outputs, recording.ego_id))
+            if models is not None:
+                writer.write_status(
+                    stream.inbox.stats,
+                    moment.now_ns,
+                    recording.ego_id,
+                    models.cooperative.model_id,
+                )
+            report.add(report_frame(moment, truth, outputs, recording.ego_id, made))
             count += 1
-        protocol = protocol_of(board, models, stream_options)
-        result = {
-            'protocol': protocol | {'recording': recording.title, 'data': recording.protocol},
-            **board.as_dict(),
-            'inbox': {
-                'received': inbox.stats.received,
-                'accepted': inbox.stats.accepted,
-                'rejected': inbox.stats.rejected,
-            },
-        }
+        result = _result(recording, tracking, maps, stream)
         report.close(metrics=result, provenance={**(provenance or {}), **result['protocol']})
     write_text_atomically(numbers, json.dumps(result, indent=2, allow_nan=False) + '\n')
     return RunOutputs(bag, page, numbers, result, count)
+
+
+class _Tracking:
+    """Tracks of a run: the agents, the methods of the ego, and their numbers."""
+
+    def __init__(
+        self,
+        models: ModelSet,
+        names: tuple[str, ...],
+        writer: RunWriter,
+        options: StreamOptions,
+    ) -> None:
+        self.models, self.options = models, options
+        self.board = Scoreboard(names)
+        self._made = make_methods(names, models)
+        self._writer = writer
+
+    def make_agent(self, frame: AgentFrame) -> AgentPerception:
+        """Perception of a remote agent."""
+        model = self.models.agent(frame.role)
+        return AgentPerception(model, frame.agent_id, session_id=self.options.seed + 1)
+
+    def sent(self, result: AgentResult) -> None:
+        """Count and record a message of a remote agent."""
+        self.board.add_message(result, self.models.roadside.code)
+        # ROS messages have no compact form; what the ego hears comes over the real radio.
+        recorded = 'int8' if self.options.dtype == 'compact' else self.options.dtype
+        self._writer.write_message(result.message, recorded)
+
+    def step(self, moment: EgoMoment, truth: Truth | None) -> dict[str, MethodOutput]:
+        """Run all methods on a moment."""
+        outputs = {name: method(moment) for name, method in self._made.items()}
+        self.board.add_frame(moment.frame, truth.evaluated if truth else None, outputs)
+        return outputs
+
+
+def _result(
+    recording: Recording, tracking: _Tracking | None, maps: MapRun | None, stream: RadioStream
+) -> dict[str, Any]:
+    """The content of metrics.json."""
+    data = {'recording': recording.title, 'data': recording.protocol}
+    result: dict[str, Any] = {'methods': {}}
+    if tracking is None:
+        radio = {'version': __version__, 'radio': asdict(stream.options)}
+        result['protocol'] = radio | data
+    else:
+        protocol = protocol_of(tracking.board, tracking.models, stream.options)
+        stats = stream.inbox.stats
+        result = {
+            'protocol': protocol | data,
+            **tracking.board.as_dict(),
+            'inbox': {
+                'received': stats.received,
+                'accepted': stats.accepted,
+                'rejected': stats.rejected,
+            },
+        }
+    if maps is not None:
+        result['maps'] = maps.as_dict()
+    return result
 
 
 def _written(
@@ -155,11 +226,12 @@ def _write_moment(
     writer: RunWriter,
     moment: EgoMoment,
     truth: Truth | None,
-    outputs: Mapping[str, MethodOutput],
+    outputs: Mapping[str, MethodOutput] | None,
     ego_id: str,
 ) -> None:
-    writer.write_tracks(outputs[COOPERATIVE].tracks, ego_id)
-    writer.write_tracks(outputs[EGO_ALONE].tracks, ego_id, layer='ego_only')
+    if outputs is not None:
+        writer.write_tracks(outputs[COOPERATIVE].tracks, ego_id)
+        writer.write_tracks(outputs[EGO_ALONE].tracks, ego_id, layer='ego_only')
     if truth is not None:
         writer.write_ground_truth(labels_as_tracks(truth.labels, moment.frame))
 
@@ -167,8 +239,9 @@ def _write_moment(
 def report_frame(
     moment: EgoMoment,
     truth: Truth | None,
-    outputs: Mapping[str, MethodOutput],
+    outputs: Mapping[str, MethodOutput] | None,
     ego_id: str,
+    made: ReportMap | None = None,
 ) -> ReportFrame:
     """Put together what the report shows of one ego frame."""
     frames = {ego_id: moment.frame, **moment.remote_frames}
@@ -186,20 +259,20 @@ def report_frame(
         ),
         ground_truth=truth.labels if truth else None,
         hidden=truth.hidden if truth else None,
-        ego_only=outputs[EGO_ALONE].tracks,
-        cooperative=outputs[COOPERATIVE].tracks,
-        messages=tuple(
-            ReportMessage(
-                event.agent_id,
-                event.size,
-                float('nan')
-                if event.arrival_ns is None
-                else (event.arrival_ns - event.sent_ns) / 1e6,
-                event.instances,
-                event.outcome,
-            )
-            for event in moment.events
+        ego_only=outputs[EGO_ALONE].tracks if outputs else None,
+        cooperative=outputs[COOPERATIVE].tracks if outputs else None,
+        messages=(
+            *(_message(event) for event in moment.events),
+            *(_message(event, 'map') for event in (moment.maps.events if moment.maps else ())),
         ),
-        associations=outputs[COOPERATIVE].associations,
-        unmatched=outputs[COOPERATIVE].unmatched,
+        associations=outputs[COOPERATIVE].associations if outputs else (),
+        unmatched=outputs[COOPERATIVE].unmatched if outputs else (),
+        map=made,
     )
+
+
+def _message(event: RadioEvent, kind: Literal['instances', 'map'] = 'instances') -> ReportMessage:
+    age_ms = float('nan')
+    if event.arrival_ns is not None:
+        age_ms = (event.arrival_ns - event.sent_ns) / 1e6
+    return ReportMessage(event.agent_id, event.size, age_ms, event.instances, event.outcome, kind)

@@ -21,6 +21,7 @@ from cooptrack_ros.report.record import (
     ReportAgent,
     ReportCamera,
     ReportFrame,
+    ReportMap,
     ReportMessage,
 )
 from cooptrack_ros.report.writer import ReportWriter
@@ -31,6 +32,7 @@ __all__ = [
     'ReportAgent',
     'ReportCamera',
     'ReportFrame',
+    'ReportMap',
     'ReportMessage',
     'ReportWriter',
 ]

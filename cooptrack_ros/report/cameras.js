@@ -43,6 +43,7 @@ for (const frame of frames) {
 const orderedFigures = [...figures.values()].sort((a, b) => b.ego - a.ego);
 byId('cameras').append(...orderedFigures.map((entry) => entry.figure));
 byId('cameras').classList.toggle('many', orderedFigures.length > 3);
+byId('cameras').classList.toggle('rings', orderedFigures.length > 12); // a row per agent
 
 const decoded = new Map(); // image id -> Image, the latest few
 

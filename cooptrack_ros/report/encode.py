@@ -118,22 +118,31 @@ def match_objects(
     return matched
 
 
-def frame_data(frame: ReportFrame, images: list[dict[str, Any]], time: float) -> dict[str, Any]:
+def frame_data(
+    frame: ReportFrame,
+    images: list[dict[str, Any]],
+    time: float,
+    map_entry: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the JSON object of a frame.
 
     Args:
         frame: The frame.
         images: What image_entry returned for each of its cameras.
         time: Seconds on the page's time line.
+        map_entry: What map_data returned; None where there is no map.
     """
     hidden = _hidden(frame)
-    cooperative = _in_ego_frame(frame.cooperative, frame)
-    found = _match(frame.cooperative, cooperative, frame.ground_truth)
-    if frame.hidden is not None:
-        added = np.array([j >= 0 and bool(hidden[j]) for j in found], dtype=bool)
-    else:
-        # Without labels that tell what is hidden: what only remote agents support.
-        added = frame.cooperative.sources == Source.REMOTE
+    cooperative_rows, found = None, np.zeros(0, dtype=np.int64)
+    if frame.cooperative is not None:
+        cooperative = _in_ego_frame(frame.cooperative, frame)
+        found = _match(frame.cooperative, cooperative, frame.ground_truth)
+        if frame.hidden is not None:
+            added = np.array([j >= 0 and bool(hidden[j]) for j in found], dtype=bool)
+        else:
+            # Without labels that tell what is hidden: what only remote agents support.
+            added = frame.cooperative.sources == Source.REMOTE
+        cooperative_rows = _tracks(frame.cooperative, cooperative, added)
     ego_rows, found_alone = None, np.zeros(0, dtype=np.int64)
     if frame.ego_only is not None:
         alone = _in_ego_frame(frame.ego_only, frame)
@@ -152,7 +161,8 @@ def frame_data(frame: ReportFrame, images: list[dict[str, Any]], time: float) ->
         else _truth(frame.ground_truth, hidden, found_alone, found),
         'hidden_known': frame.hidden is not None,
         'ego_only': ego_rows,
-        'cooperative': _tracks(frame.cooperative, cooperative, added),
+        'cooperative': cooperative_rows,
+        'map': map_entry,
         'pairs': _pairs(frame),
         'alone': _alone(frame),
         'messages': [
@@ -162,6 +172,7 @@ def frame_data(frame: ReportFrame, images: list[dict[str, Any]], time: float) ->
                 'age': message.age_ms,
                 'instances': message.instances,
                 'outcome': message.outcome,
+                'kind': message.kind,
             }
             for message in frame.messages
         ],

@@ -25,6 +25,7 @@ function draw() {
   drawScene();
   drawCameras();
   drawCounts();
+  drawMapKey();
   drawPicked();
   drawCharts();
   const count = counts[state.index];
@@ -121,7 +122,11 @@ function mark(kind) {
     line('M5.5 7H17', 'var(--added)', { 'stroke-width': 2.2 });
     add('circle', { cx: 5.5, cy: 7, r: 4, 'stroke-width': 2 }, { fill: 'var(--panel)', stroke: 'var(--added)' });
     add('path', { d: 'M18 2 23 7 18 12 13 7Z' }, { fill: 'var(--added)' });
-  } else if (kind === 'by-id') [[2, 200], [9, 30], [16, 320]].forEach(([x, hue]) => add('rect', { x, y: 3, width: 6, height: 8 }, { fill: `hsl(${hue} 75% 45%)` }));
+  } else if (kind === 'map') {
+    add('path', { d: 'M2 13 8 1H16L22 13Z', 'fill-opacity': 0.5 }, { fill: 'var(--map-drivable)' });
+    line('M12 2V12', 'var(--map-lane)', { 'stroke-dasharray': '3 2' });
+  } else if (kind.startsWith('map-')) add('rect', { x: 5, y: 2, width: 14, height: 10 }, { fill: `var(--${kind})` });
+  else if (kind === 'by-id') [[2, 200], [9, 30], [16, 320]].forEach(([x, hue]) => add('rect', { x, y: 3, width: 6, height: 8 }, { fill: `hsl(${hue} 75% 45%)` }));
   else line('M5 2v10M9 2v10M2 5h10M2 9h10', 'var(--text)', { 'stroke-width': 1.2 });
   return svg;
 }
@@ -160,12 +165,14 @@ const KEYS = {
   0: resetView,
   v: () => setView(VIEWS[(VIEWS.indexOf(state.view) + 1) % VIEWS.length]),
   a: () => toggleLayer('association'),
+  m: () => setMapMode(mapModes[(mapModes.indexOf(state.mapMode) + 1) % mapModes.length]),
   Escape: () => pick(null),
 };
 addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !frames.length) return;
   if (event.target.tagName === 'SELECT') return;
   if (event.target.tagName === 'BUTTON' && event.key === ' ') return; // the button's own key
+  if ((event.key === 'a' && !tracked) || (event.key === 'm' && !mapsKnown)) return;
   const layer = /^[1-9]$/.test(event.key) ? layers[Number(event.key) - 1] : null;
   const action = layer ? () => toggleLayer(layer.key) : KEYS[event.key];
   if (!action) return;
@@ -223,6 +230,8 @@ function seekToFragment() {
   const match = /(?:^#|&)t=([\d.]+)/.exec(location.hash);
   if (match) jump(indexAt(Number(match[1])));
   const shown = /[#&]show=([\w,]+)/.exec(location.hash);
+  const map = /[#&]map=(\w+)/.exec(location.hash);
+  if (map && mapModes.includes(map[1])) setMapMode(map[1]);
   for (const key of shown ? shown[1].split(',') : []) {
     if (state.layers[key] === false) toggleLayer(key);
   }
@@ -230,6 +239,7 @@ function seekToFragment() {
 
 function start() {
   fillTables();
+  byId('found-box').hidden = !tracked;
   if (!frames.length) {
     byId('headline').textContent = 'This run had no frames.';
     for (const id of ['stage', 'layers', 'player', 'charts']) byId(id).hidden = true;
@@ -246,6 +256,7 @@ function start() {
   }
   if (scenes.length > 1) parts.push(`${scenes.length} scenes`);
   if (summary.images_left_out) parts.push(`${summary.images_left_out} images left out to keep the page small`);
+  if (summary.maps_left_out) parts.push(`${summary.maps_left_out} maps left out to keep the page small`);
   byId('headline').textContent = parts.join(' · ');
   byId('scrub').max = frames.length - 1;
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); draw(); });
@@ -257,6 +268,8 @@ function start() {
 }
 
 // For tests and for the curious in the browser's console.
+const place = (x, y) => sceneView(frames[state.index], sceneCanvas.clientWidth, sceneCanvas.clientHeight)
+  .at(toScene(frames[state.index], x, y, 0));
 window.cooptrackReport = Object.freeze({ frames, summary, state, counts, rates, seek, project, indexAt,
-  messageStatistics, objectAt, setView });
+  messageStatistics, objectAt, place, setView });
 start();

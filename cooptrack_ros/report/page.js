@@ -15,6 +15,8 @@ document.addEventListener('securitypolicyviolation', (event) => report(
 
 const frames = Array.from(document.querySelectorAll('script.frame'), (element) => {
   const frame = JSON.parse(element.textContent);
+  frame.tracked = frame.cooperative !== null;
+  frame.cooperative ??= [];
   element.remove();
   return frame;
 });
@@ -88,7 +90,8 @@ function readColours() {
   const style = getComputedStyle(document.documentElement);
   const names = ['text', 'dim', 'panel', 'ground', 'grid', 'ring', 'line', 'accent', 'truth',
     'ego-only', 'cooperative', 'added', 'agent-0', 'agent-1', 'agent-2', 'agent-3', 'agent-4',
-    'agent-5', 'alone-ego', 'alone-remote'];
+    'agent-5', 'alone-ego', 'alone-remote', 'map-drivable', 'map-lane', 'map-vehicle', 'map-ego',
+    'map-both', 'map-others', 'map-nobody', 'map-gained', 'map-lost', 'map-same'];
   colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   colours.lift = matchMedia('(prefers-color-scheme: dark)').matches ? 22 : 0;
 }
@@ -160,6 +163,7 @@ function freeLine(placed, x, y, most = 6) {
 }
 
 /** The layers, in the order of their keys 1, 2, ...; chips of the legend and switches at once. */
+const tracked = frames.some((frame) => frame.tracked);
 const layers = [
   { key: 'truth', hint: 'Labelled objects',
     name: 'Ground truth', mark: 'truth' },
@@ -187,8 +191,13 @@ const layers = [
     name: 'Pairs', mark: 'pair', off: true },
   { key: 'by_id', hint: 'Colour cooperative tracks by id, to see ids switch',
     name: 'By id', mark: 'by-id', off: true },
-];
-for (const layer of layers) state.layers[layer.key] = !layer.off;
+  { key: 'map', hint: 'Semantic map around the ego', name: 'Map', mark: 'map' },
+  { key: 'map_vehicle', hint: 'Vehicles of the map', name: 'Vehicles', mark: 'map-vehicle' },
+  { key: 'map_drivable', hint: 'Drivable area of the map', name: 'Drivable', mark: 'map-drivable' },
+  { key: 'map_lane', hint: 'Lane lines of the map', name: 'Lanes', mark: 'map-lane' },
+].filter(({ key }) => (key.startsWith('map') ? frames.some((frame) => frame.map)
+  : tracked || ['truth', 'views', 'boxes'].includes(key)));
+for (const layer of layers) state.layers[layer.key] = !layer.off && (tracked || layer.key !== 'views');
 
 /** What is drawn, last on top: [object, style name]. */
 function visibleObjects(frame) {

@@ -52,9 +52,13 @@ function drawCounts() {
   const count = counts[state.index];
   const rows = [];
   const shown = (value) => (value === null ? '–' : String(value));
-  rows.push(['Ground truth', shown(count.truth)], ['Ego only', shown(count.ego_only)],
-    ['Cooperative', shown(count.cooperative)]);
-  if (hiddenKnown) {
+  rows.push(['Ground truth', shown(count.truth)]);
+  if (tracked) rows.push(['Ego only', shown(count.ego_only)], ['Cooperative', shown(count.cooperative)]);
+  const { map } = frames[state.index];
+  if (map) rows.push(['Maps fused', map.remote.length ? `ego + ${map.remote.length}` : 'ego alone']);
+  if (!tracked) {
+    // Nothing was looked for.
+  } else if (hiddenKnown) {
     rows.push(['Hidden from ego', shown(count.hidden)],
       ['… ego only has', shown(count.hidden_by_ego)]);
     rows.push(['… cooperation has', shown(count.hidden_by_cooperation), 'added']);
@@ -69,7 +73,7 @@ function drawCounts() {
   }
   for (const message of frames[state.index].messages.slice(0, 6)) {
     const age = message.age === null ? '' : ` · ${message.age.toFixed(0)} ms`;
-    rows.push([short(message.agent, 16), message.outcome === 'accepted'
+    rows.push([short(message.agent, 16) + (message.kind === 'map' ? ' · map' : ''), message.outcome === 'accepted'
       ? `${bytes(message.bytes)}${age}` : `${short(message.outcome, 20)} · ${bytes(message.bytes)}`]);
   }
   const more = frames[state.index].messages.length - 6;
@@ -209,6 +213,7 @@ function flat(value, prefix = '') {
 
 function metricsTable() {
   const methods = summary.metrics?.methods;
+  if (!tracked && mapsKnown) return;
   if (!methods || !Object.keys(methods).length) {
     byId('metrics').append(element('h2', { text: 'Metrics' }),
       element('p', { class: 'hint', text: 'No metrics: this run had no ground truth.' }));
@@ -256,11 +261,13 @@ function quantile(values, q) {
   return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
 }
 
-/** Message statistics of one sender over the run. */
-function messageStatistics(id) {
-  const all = frames.flatMap((frame) => frame.messages.filter((message) => message.agent === id));
+/** Message statistics of one sender over the run, of one kind of message or of all. */
+function messageStatistics(id, kind) {
+  const all = frames.flatMap((frame) => frame.messages.filter(
+    (message) => message.agent === id && (kind ?? message.kind) === message.kind));
   const received = all.filter((message) => message.outcome !== 'lost');
   const accepted = all.filter((message) => message.outcome === 'accepted');
+  const instances = accepted.filter((message) => message.kind !== 'map');
   const rejected = {};
   for (const { outcome } of received) {
     if (outcome !== 'accepted') rejected[outcome] = (rejected[outcome] ?? 0) + 1;
@@ -269,19 +276,21 @@ function messageStatistics(id) {
   const total = all.reduce((sum, message) => sum + message.bytes, 0);
   return { sent: all.length, lost: all.length - received.length, received: received.length,
     accepted: accepted.length, rejected, bytes: total, mean_bytes: all.length ? total / all.length : null,
-    mean_instances: accepted.length
-      ? accepted.reduce((sum, message) => sum + message.instances, 0) / accepted.length : null,
+    mean_instances: instances.length
+      ? instances.reduce((sum, message) => sum + message.instances, 0) / instances.length : null,
     age_median: quantile(ages, 0.5), age_p95: quantile(ages, 0.95) };
 }
 
 function messagesTable() {
   const heads = ['sender', 'sent', 'lost', 'received', 'accepted', 'rejected', 'bytes sent', 'mean size',
     'mean instances', 'age median', 'age 95 %'];
-  const rows = remoteIds.map((id) => {
-    const s = messageStatistics(id);
+  const kinds = ['instances', 'map'].filter((kind) => frames.some(
+    (frame) => frame.messages.some((message) => message.kind === kind)));
+  const rows = remoteIds.flatMap((id) => kinds.map((kind) => [id, kind])).map(([id, kind]) => {
+    const s = messageStatistics(id, kind);
     const reasons = Object.entries(s.rejected).map(([reason, count]) => `${short(reason, 30)} ${count}`).join(', ');
     const count = Object.values(s.rejected).reduce((sum, value) => sum + value, 0);
-    return [short(id, 40), s.sent, s.lost, s.received, s.accepted, reasons ? `${count} (${reasons})` : count,
+    return [short(id, 40) + (kinds.length > 1 ? ` · ${kind}` : ''), s.sent, s.lost, s.received, s.accepted, reasons ? `${count} (${reasons})` : count,
       bytes(s.bytes), s.mean_bytes === null ? '–' : bytes(s.mean_bytes), number(s.mean_instances, 1),
       s.age_median === null ? '–' : `${s.age_median.toFixed(0)} ms`,
       s.age_p95 === null ? '–' : `${s.age_p95.toFixed(0)} ms`];
@@ -306,6 +315,7 @@ function listTable(id, title, entries) {
 
 function fillTables() {
   metricsTable();
+  mapsTable();
   messagesTable();
   listTable('protocol', 'Protocol', flat(summary.metrics?.protocol ?? {}));
   listTable('provenance', 'Provenance', flat(summary.provenance));

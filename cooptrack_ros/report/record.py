@@ -18,13 +18,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3, CameraModel
 from cooptrack_core.perception import Association, Unmatched
-from cooptrack_core.structures import CameraImage, ObjectLabels, Role, TrackedObjects
+from cooptrack_core.structures import (
+    BevMap,
+    CameraImage,
+    MapLabels,
+    ObjectLabels,
+    Role,
+    TrackedObjects,
+)
 
 # Outcomes of a message that are not a reason of rejection.
 ACCEPTED = 'accepted'
@@ -71,6 +79,7 @@ class ReportMessage:
         age_ms: Capture to arrival, ms; NaN where unknown (lost).
         instances: Instances inside; 0 where it could not be decoded.
         outcome: ``accepted``, ``lost`` (sent, never received), or the reason of rejection.
+        kind: ``instances`` or ``map``.
     """
 
     agent_id: str
@@ -78,6 +87,28 @@ class ReportMessage:
     age_ms: float
     instances: int
     outcome: str = ACCEPTED
+    kind: Literal['instances', 'map'] = 'instances'
+
+
+@dataclass(frozen=True, eq=False)
+class ReportMap:
+    """Semantic maps around the ego at one frame.
+
+    Attributes:
+        fused: With the maps of others.
+        alone: What the same weights make of the ego's images alone; None where not made.
+        truth: The true map; None where there is none.
+    """
+
+    fused: BevMap
+    alone: BevMap | None = None
+    truth: MapLabels | None = None
+
+    def __post_init__(self) -> None:
+        """Check that all have the same cells."""
+        grids = [m.grid for m in (self.fused, self.alone, self.truth) if m is not None]
+        if any(grid != self.fused.grid for grid in grids):
+            raise ValueError(f'maps of different cells: {grids}')
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +126,11 @@ class ReportFrame:
         hidden: (n,) bool per ground-truth object: no pixel in any ego camera, but seen by a
             remote agent. None where unknown.
         ego_only: Tracks of the vehicle alone, or None where that was not run.
-        cooperative: Tracks with messages.
+        cooperative: Tracks with messages, or None where nothing is tracked.
         messages: Messages that arrived, were rejected or were lost since the last frame.
         associations: Pairs of instances that the cooperative tracks rest on.
         unmatched: Instances that found no partner.
+        map: Semantic maps, or None where none are made.
     """
 
     sequence_id: str
@@ -110,10 +142,11 @@ class ReportFrame:
     ground_truth: ObjectLabels | None
     hidden: NDArray[np.bool_] | None
     ego_only: TrackedObjects | None
-    cooperative: TrackedObjects
+    cooperative: TrackedObjects | None
     messages: tuple[ReportMessage, ...] = ()
     associations: tuple[Association, ...] = ()
     unmatched: tuple[Unmatched, ...] = ()
+    map: ReportMap | None = None
 
     def __post_init__(self) -> None:
         """Check that names and masks fit together."""

@@ -47,6 +47,7 @@ function drawScene() {
   const [context, width, height] = prepare(sceneCanvas);
   if (!frame || !width) return;
   const view = sceneView(frame, width, height);
+  drawMap(context, view, frame);
   drawGrid(context, view, width, height);
   if (state.layers.views) frame.agents.forEach((agent) => drawViews(context, view, frame, agent));
   if (state.layers.trails) drawTrails(context, view, frame);

@@ -29,10 +29,11 @@ from typing import Any, TextIO
 
 from cooptrack_core.files import atomic_path
 from cooptrack_ros.report.encode import frame_data, image_data, image_entry, json_text
+from cooptrack_ros.report.encode_map import map_data
 from cooptrack_ros.report.record import ReportFrame
 
 # Joined in this order into one script; each file is the part of the page its name says.
-SCRIPTS = ('page.js', 'scene.js', 'cameras.js', 'panels.js', 'main.js')
+SCRIPTS = ('page.js', 'maps.js', 'scene.js', 'cameras.js', 'panels.js', 'main.js')
 
 # A longer gap (or a step back) between frames is a new scene: the time line goes on by one period.
 LONGEST_STEP = 2.0
@@ -54,6 +55,7 @@ class ReportWriter:
         image_quality: JPEG quality, 1 to 100.
         image_budget: Bytes (base64) for all images. Later frames are shown without images, and
             the page says how many.
+        map_budget: The same for all maps.
 
     Raises:
         InputError: The file cannot be written.
@@ -68,6 +70,7 @@ class ReportWriter:
         image_width: int = 480,
         image_quality: int = 70,
         image_budget: int = 64_000_000,
+        map_budget: int = 32_000_000,
     ) -> None:
         """Open the temporary file and write the page's head."""
         self.path = Path(path)
@@ -77,6 +80,8 @@ class ReportWriter:
         self._image_quality = image_quality
         self._image_budget = image_budget
         self._images_left_out = 0
+        self._map_budget = map_budget
+        self._maps_left_out = 0
         self._frames = 0
         self._time = 0.0
         self._last: tuple[str, int] | None = None
@@ -111,11 +116,22 @@ class ReportWriter:
                 self._image_budget -= len(data)
                 parts.append(f'<script type="text/plain" id="{image_id}">{data}</script>\n')
             entries.append(image_entry(frame, camera, model, image_id))
-        record = json_text(frame_data(frame, entries, self._time))
+        record = json_text(frame_data(frame, entries, self._time, self._map(frame)))
         parts.append(f'<script type="application/json" class="frame">{record}</script>\n')
         with self._guard():
             file.write(''.join(parts))
         self._frames += 1
+
+    def _map(self, frame: ReportFrame) -> dict[str, Any] | None:
+        if frame.map is None:
+            return None
+        entry = map_data(frame.map, frame)
+        size = len(entry['cells']) + len(entry['truth'] or '')
+        if size > self._map_budget:
+            self._maps_left_out += 1
+            return None
+        self._map_budget -= size
+        return entry
 
     def close(
         self,
@@ -142,6 +158,7 @@ class ReportWriter:
             'metrics': metrics,
             'provenance': provenance or {},
             'images_left_out': self._images_left_out,
+            'maps_left_out': self._maps_left_out,
         }
         with self._guard():
             text = json_text(summary)

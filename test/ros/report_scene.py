@@ -19,21 +19,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
+from cooptrack_core.geometry import SE3, Boxes3D, CameraModel, MapGrid
 from cooptrack_core.perception import Association, Unmatched
 from cooptrack_core.structures import (
     CLASS_NAMES,
+    BevMap,
     CameraImage,
+    MapLabels,
     ObjectLabels,
     Role,
     Source,
     TrackedObjects,
 )
-from cooptrack_ros.report import ReportAgent, ReportCamera, ReportFrame, ReportMessage
+from cooptrack_ros.report import (
+    ReportAgent,
+    ReportCamera,
+    ReportFrame,
+    ReportMap,
+    ReportMessage,
+)
 
 # As large as real map coordinates, so that lost digits would show.
 ORIGIN = np.array([448_321.25, 4_415_877.5, 21.0])
@@ -303,3 +312,30 @@ def metrics() -> dict[str, object]:
         },
         'bytes_per_second': {'fp32': 91_000.0, 'fp16': 47_500.0, 'int8': 25_250.5},
     }
+
+
+def with_maps(frame: ReportFrame) -> ReportFrame:
+    """Add a map of 24 m x 16 m: a road ahead; a car on it, which the ego alone does not see.
+
+    The left half is covered by the ego's map, the right half by the roadside unit's too.
+    """
+    grid = MapGrid(24, 16, 1.0)
+    body = frame.ego.world_SE3_agent @ SE3(np.eye(3), np.array([0.0, 0.0, -1.5]))
+    fused = np.zeros((3, 24, 16), np.float32)
+    fused[1, :, 4:12] = 0.9
+    fused[2, :, 8] = 0.8
+    alone = fused.copy()
+    fused[0, 2:6, 9:11] = 1.0
+    source = np.full((24, 16), int(Source.EGO))
+    source[:, 8:] = int(Source.FUSED)
+
+    def made(probabilities: np.ndarray, others: tuple[str, ...]) -> BevMap:
+        return BevMap(
+            frame.sequence_id, frame.frame_id, frame.stamp_ns, grid, body, probabilities,
+            ('vehicle', 'drivable', 'lane'), source, others,
+        )  # fmt: skip
+
+    car = fused[0] > 0.5
+    truth = MapLabels(grid, car, fused[1] > 0.5, fused[2] > 0.5, car, car)
+    maps = ReportMap(made(fused, ('roadside_1',)), made(alone, ()), truth)
+    return replace(frame, map=maps)

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import html
 import json
@@ -29,12 +30,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_scene import frames, metrics
+from hypothesis.extra import numpy as hnp
+from report_scene import frames, metrics, with_maps
 
 from cooptrack_core.errors import InputError
+from cooptrack_core.geometry import MapGrid
 from cooptrack_core.structures import Source
 from cooptrack_ros.report import LOST, ReportFrame, ReportMessage, ReportWriter
 from cooptrack_ros.report.encode import image_data, json_text, match_objects
+from cooptrack_ros.report.encode_map import runs
 from cooptrack_ros.report.record import ReportCamera
 
 
@@ -305,3 +309,39 @@ def test_a_lost_message_without_age_is_written(tmp_path: Path) -> None:
         writer.close()
     (record,) = records((tmp_path / 'report.html').read_text(encoding='utf-8'))
     assert record['messages'][0]['age'] is None  # type: ignore[index]
+
+
+@given(hnp.arrays(np.uint8, st.integers(1, 700), elements=st.sampled_from([0, 7, 255])))
+def test_runs_hold_every_cell(cells: np.ndarray) -> None:
+    pairs = np.frombuffer(base64.b64decode(runs(cells)), np.uint8).reshape(-1, 2)
+    assert (pairs[:, 1] > 0).all()
+    np.testing.assert_array_equal(np.repeat(pairs[:, 0], pairs[:, 1]), cells)
+    # As few as there can be: neighbours differ, or the run before is full.
+    assert ((np.diff(pairs[:, 0].astype(int)) != 0) | (pairs[:-1, 1] == 255)).all()
+
+
+def test_maps_beyond_the_budget_are_left_out_and_counted(tmp_path: Path) -> None:
+    run = [with_maps(frame) for frame in frames(3, width=64, height=36)]
+    one = None
+    for budget in (10**6, 0):
+        path = tmp_path / f'{budget}.html'
+        with ReportWriter(path, title='Junction', map_budget=budget) as writer:
+            for frame in run:
+                writer.add(frame)
+            writer.close()
+        text = path.read_text(encoding='utf-8')
+        shown = [record['map'] is not None for record in records(text)]
+        assert shown == [budget > 0] * 3
+        assert f'"maps_left_out":{0 if budget else 3}' in text
+        one = one or records(text)[0]['map']
+    # The corners are those of the body's map in the ego's agent frame.
+    np.testing.assert_allclose(one['corners'][0], [12.0, 8.0, -1.5], atol=1e-3)  # type: ignore[index]
+
+
+def test_maps_of_different_cells_are_no_frame() -> None:
+    (frame,) = (with_maps(frame) for frame in frames(1, width=64, height=36))
+    assert frame.map is not None
+    fused = frame.map.fused
+    grid = MapGrid(fused.grid.rows, fused.grid.columns, 2 * fused.grid.cell)
+    with pytest.raises(ValueError, match='different cells'):
+        replace(frame.map, fused=replace(fused, grid=grid))

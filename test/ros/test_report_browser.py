@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_browser import CHROMIUM, Browser
-from report_scene import START_NS, frames, metrics
+from report_scene import START_NS, frames, metrics, with_maps
 
 from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_ros.report import ReportFrame, ReportWriter
@@ -438,3 +438,82 @@ def test_many_made_up_senders_do_not_swamp_the_page(
     assert 'roadside_1' in text
     assert browser.value("document.querySelectorAll('#rate-now span').length") == 5
     assert browser.value("document.querySelectorAll('#counts dt').length") <= 13
+
+
+@pytest.fixture
+def mapped(browser: Browser, tmp_path: Path, run: list[ReportFrame]) -> Browser:
+    """A page of three frames with maps under the tracks."""
+    browser.messages.clear()
+    browser.open(write(tmp_path / 'maps.html', [with_maps(frame) for frame in run[:3]]))
+    return browser
+
+
+def share_of(browser: Browser, colour: str, x: float, y: float) -> float:
+    """How much of a colour of the page the map shows at a place in the ego's frame, metres."""
+    shown = browser.value(
+        '(() => { const r = cooptrackReport; for (const key of Object.keys(r.state.layers))'
+        " r.state.layers[key] = key.startsWith('map'); r.seek(r.state.index);"
+        " const c = document.getElementById('scene'), k = c.width / c.clientWidth;"
+        f' const [px, py] = r.place({x}, {y});'
+        " return [...c.getContext('2d').getImageData(px * k, py * k, 1, 1).data]; })()"
+    )
+    colours = browser.value(
+        "(() => { const s = getComputedStyle(document.documentElement); return ['ground',"
+        f" '{colour}'].map((n) => s.getPropertyValue('--' + n).trim()); }})()"
+    )
+    ground, full = (np.array([int(c[k : k + 2], 16) for k in (1, 3, 5)]) for c in colours)
+    # The canvas is transparent; the ground is the page behind it.
+    shown = np.array(shown[:3]) * shown[3] / 255 + ground * (1 - shown[3] / 255)
+    way = full - ground
+    part = float((shown - ground) @ way / (way @ way))
+    assert np.abs(ground + part * way - shown).max() < 9, (shown, colours)  # on the way to it
+    return part
+
+
+def test_the_map_lies_under_the_tracks_by_class_source_and_change(mapped: Browser) -> None:
+    car, road, verge = (8.3, -1.6), (8.3, 2.4), (8.3, 6.4)
+    assert share_of(mapped, 'map-vehicle', *car) > 0.85
+    assert 0.3 < share_of(mapped, 'map-drivable', *road) < 0.6
+    mapped.press('m')  # whose maps
+    assert share_of(mapped, 'map-both', *car) > 0.85
+    assert 0.3 < share_of(mapped, 'map-ego', *road) < 0.6
+    assert 0.05 < share_of(mapped, 'map-ego', *verge) < 0.2
+    mapped.press('m')  # what cooperation changed
+    assert share_of(mapped, 'map-gained', *car) > 0.85
+    assert share_of(mapped, 'map-same', *road) < 0.4
+    mapped.press('m')  # ego alone
+    assert 0.3 < share_of(mapped, 'map-drivable', *car) < 0.6
+    mapped.press('m')  # ground truth
+    assert share_of(mapped, 'map-vehicle', *car) > 0.85
+    assert mapped.value("document.getElementById('map-mode').value") == 'truth'
+    mapped.press('m')
+    assert mapped.value("document.getElementById('map-mode').value") == 'class'
+    mapped.value("document.getElementById('layer-map_vehicle').click()")
+    assert mapped.value('cooptrackReport.state.layers.map_vehicle') is False
+    assert mapped.value('document.documentElement.dataset.error') is None
+
+
+def test_a_run_without_tracks_shows_map_agents_and_truth_alone(
+    browser: Browser, tmp_path: Path, run: list[ReportFrame]
+) -> None:
+    bare = [
+        replace(with_maps(f), cooperative=None, ego_only=None, associations=(), unmatched=())
+        for f in run[:2]
+    ]
+    browser.messages.clear()
+    browser.open(write(tmp_path / 'bare.html', bare))
+    names = browser.value("[...document.querySelectorAll('#layers button')].map((b) => b.id)")
+    assert [name.removeprefix('layer-') for name in names] == [
+        'truth', 'views', 'boxes', 'map', 'map_vehicle', 'map_drivable', 'map_lane',
+    ]  # fmt: skip
+    assert browser.value("document.getElementById('found-box').hidden") is True
+    for key in ('a', 'm', 'ArrowRight', '1'):
+        browser.press(key)
+    assert browser.value('document.documentElement.dataset.error') is None
+    assert browser.messages == []
+
+
+def test_a_run_without_maps_offers_none(page: Browser) -> None:
+    assert page.value("document.getElementById('map-mode').hidden") is True
+    assert page.value("document.getElementById('layer-map')") is None
+    page.press('m')
