@@ -220,7 +220,7 @@ def add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Options of "cooptrack export"."""
     parser = add_command(
-        commands, 'export', 'write backbone and neck of weights for another engine'
+        commands, 'export', 'write the image network of weights for another engine'
     )
     parser.add_argument(
         'weights', metavar='WEIGHTS', type=Path, nargs='+', help='files of this package'

@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Backbone and neck in other engines: torch.compile (CUDA graphs), OpenVINO and ONNX Runtime.
+"""Image networks in other engines: torch.compile (CUDA graphs), OpenVINO and ONNX Runtime.
 
-They are the static part of a frame, and most of the arithmetic of the larger models; everything
-behind them depends on tracks and messages and stays in torch.
+Backbone and neck, of map models the backbone: the static part of a frame, and most of the
+arithmetic of the larger models; everything behind them depends on tracks, messages and the number
+of cameras and stays in torch.
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ from torch import Tensor, nn
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.files import write_bytes_atomically
+from cooptrack_core.models.cobevt import inference as map_inference
+from cooptrack_core.models.cobevt.model import Cobevt
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.models.inference import Precision, for_inference
 
 Backend = Literal['torch', 'compile', 'openvino', 'onnxruntime']
-# (n, 3, H, W) normalised images to the maps (n, D, h, w) of the neck, finest first.
+ImageModel = CoopTrack | Cobevt
+# (n, 3, H, W) normalised images to the maps (n, D, h, w) that the rest reads, finest first.
 ImageNetwork = Callable[[Tensor], list[Tensor]]
 
 ENDINGS: dict[Backend, str] = {'openvino': '.xml', 'onnxruntime': '.onnx'}
@@ -60,13 +64,31 @@ class _Images(nn.Module):
         return (maps,) if isinstance(maps, Tensor) else tuple(maps)
 
 
-def _plain(model: CoopTrack) -> nn.Module:
+class _RingImages(nn.Module):
+    """The backbone of a map model, and the levels that it uses."""
+
+    def __init__(self, model: Cobevt) -> None:
+        super().__init__()
+        self.backbone = map_inference.for_inference(model).backbone
+        self.levels = model.config.backbone.levels
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """One image to its maps."""
+        maps = self.backbone(images)
+        return tuple(maps[i] for i in self.levels)
+
+
+def _image_part(model: ImageModel, precision: Precision = 'fp32') -> nn.Module:
+    return _RingImages(model) if isinstance(model, Cobevt) else _Images(model, precision)
+
+
+def _plain(model: ImageModel) -> nn.Module:
     """For the converters: memory as they expect it."""
-    return _Images(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
+    return _image_part(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
 
-def export(model: CoopTrack, model_id: str, backend: Backend, path: str | Path) -> None:
-    """Write backbone and neck of a model for an engine, the model id inside.
+def export(model: ImageModel, model_id: str, backend: Backend, path: str | Path) -> None:
+    """Write the image network of a model for an engine, the model id inside.
 
     Args:
         model: On the CPU.
@@ -106,14 +128,14 @@ def export(model: CoopTrack, model_id: str, backend: Backend, path: str | Path) 
 
 
 def image_network(
-    model: CoopTrack,
+    model: ImageModel,
     model_id: str,
     backend: Backend,
     precision: Precision = 'fp32',
     exported: str | Path | None = None,
     device: torch.device | None = None,
 ) -> ImageNetwork:
-    """Backbone and neck of a model in an engine.
+    """The image network of a model in an engine.
 
     Args:
         model: On the CPU.
@@ -178,13 +200,13 @@ def _check_id(found: str, wanted: str, path: str | Path) -> None:
 
 
 def _compiled_network(
-    model: CoopTrack, precision: Precision, device: torch.device
+    model: ImageModel, precision: Precision, device: torch.device
 ) -> ImageNetwork:
     """torch.compile; on CUDA the kernels of a frame are one recorded graph.
 
     Sizes are fixed, so it is compiled here, for one image, and not in the middle of a stream.
     """
-    images = _Images(model, precision).to(device)
+    images = _image_part(model, precision).to(device)
     graphs = 'reduce-overhead' if device.type == 'cuda' else 'default'
     compiled = torch.compile(images, mode=graphs, fullgraph=True, dynamic=False)
 
@@ -218,7 +240,7 @@ def _autocast(
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _openvino(model: CoopTrack, model_id: str) -> Any:
+def _openvino(model: ImageModel, model_id: str) -> Any:
     engine = _import('openvino')
     size = (1, 3, model.config.image.height, model.config.image.width)
     with torch.no_grad():
@@ -230,7 +252,7 @@ def _openvino(model: CoopTrack, model_id: str) -> Any:
 
 
 def _openvino_network(
-    model: CoopTrack,
+    model: ImageModel,
     model_id: str,
     precision: Precision,
     exported: str | Path | None,
@@ -265,7 +287,7 @@ def _openvino_network(
 
 
 def _onnx_network(
-    model: CoopTrack, model_id: str, exported: str | Path | None, threads: int
+    model: ImageModel, model_id: str, exported: str | Path | None, threads: int
 ) -> ImageNetwork:
     engine = _import('onnxruntime')
     if exported is None:

@@ -22,12 +22,15 @@ from typing import Any
 
 import torch
 
+from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
+from cooptrack_core.models.backends import Backend, image_network
 from cooptrack_core.models.cobevt.checkpoint import load_weights
 from cooptrack_core.models.cobevt.config import CobevtConfig
 from cooptrack_core.models.cobevt.inference import for_inference
 from cooptrack_core.models.cobevt.model import Cobevt
 from cooptrack_core.models.devices import find_device
+from cooptrack_core.models.inference import Precision
 from cooptrack_core.v2x.bev_codec import BevLimits
 
 
@@ -41,12 +44,16 @@ class MapModel:
             messages must have it to be fused.
         path: Where it came from.
         device: Where it runs.
+        backend: What runs the backbone.
+        precision: Its number format.
     """
 
     network: Cobevt
     model_id: str
     path: str
     device: torch.device
+    backend: Backend = 'torch'
+    precision: Precision = 'fp32'
 
     @property
     def config(self) -> CobevtConfig:
@@ -67,20 +74,45 @@ class MapModel:
             'file': Path(self.path).name,
             'fusion': None if self.network.fusion is None else config.operator,
             'compression': config.compression,
+            'backend': self.backend,
+            'precision': self.precision,
             'parameters': sum(p.numel() for p in self.network.parameters()),
         }
 
 
-def load_map_model(path: str | Path, device: str = 'cpu') -> MapModel:
+def load_map_model(
+    path: str | Path,
+    device: str = 'cpu',
+    *,
+    backend: Backend = 'torch',
+    precision: Precision = 'fp32',
+    exported: str | Path | None = None,
+) -> MapModel:
     """Load our own map weights for streaming.
 
     Args:
         path: The weights, as ``cooptrack train --stage map`` writes them.
         device: Where they run.
+        backend: What runs the backbone; on a GPU ``torch`` or ``compile``.
+        precision: Of the backbone in an engine; ``torch`` computes maps in ``fp32`` only.
+        exported: File of ``cooptrack export`` for that backend; None converts the weights now.
 
     Raises:
-        InputError: The file is missing, damaged or of no map model, or the device is not there.
+        InputError: The file is missing, damaged or of no map model, the device is not there, or
+            the backend cannot be used.
     """
     target = find_device(device)
-    network = for_inference(load_weights(path)).to(target)
-    return MapModel(network, checkpoint.read_metadata(path)['model_id'], str(path), target)
+    network = load_weights(path)
+    model_id = checkpoint.read_metadata(path)['model_id']
+    ready = for_inference(network).to(target)
+    if backend != 'torch':
+        ready.image_network = image_network(
+            network, model_id, backend, precision, exported, target
+        )
+    elif precision != 'fp32':
+        raise InputError(
+            f'torch computes maps in fp32, not in {precision}',
+            field='--precision',
+            remedy='use --precision fp32, or --backend openvino or compile',
+        )
+    return MapModel(ready, model_id, str(path), target, backend=backend, precision=precision)

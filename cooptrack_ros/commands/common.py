@@ -67,15 +67,12 @@ def load_models(options: argparse.Namespace) -> ModelSet:
         )
 
     def load(path: str | Path, parts_left_out: Sequence[str] = ()) -> PerceptionModel:
-        exported = None
-        if options.exported is not None:
-            exported = options.exported / Path(path).with_suffix(ENDINGS[options.backend]).name
         return load_model(
             path,
             options.device,
             backend=options.backend,
             precision=options.precision,
-            exported=exported,
+            exported=_exported(options, path),
             parts_left_out=parts_left_out,
         )
 
@@ -94,6 +91,14 @@ def load_models(options: argparse.Namespace) -> ModelSet:
     return ModelSet(vehicle, roadside, load(cooperative), queries, maps, variants)
 
 
+def _exported(options: argparse.Namespace, path: str | Path) -> Path | None:
+    """The exported file that belongs to a weights file."""
+    if options.exported is None:
+        return None
+    directory: Path = options.exported
+    return directory / Path(path).with_suffix(ENDINGS[options.backend]).name
+
+
 def load_map(options: argparse.Namespace) -> MapModel | None:
     """Load the map model, if maps are asked for.
 
@@ -103,7 +108,14 @@ def load_map(options: argparse.Namespace) -> MapModel | None:
     if not options.map:
         return None
     torch.set_num_threads(options.threads)
-    return load_map_model(options.map_weights or map_weights(), options.device)
+    path = options.map_weights or map_weights()
+    return load_map_model(
+        path,
+        options.device,
+        backend=options.backend,
+        precision=options.precision if options.backend != 'torch' else 'fp32',
+        exported=_exported(options, path),
+    )
 
 
 def map_weights() -> Path:

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import argparse
 
+from cooptrack_core.models import checkpoint
 from cooptrack_core.models.backends import ENDINGS, export
-from cooptrack_core.models.checkpoint import load_weights, read_metadata
+from cooptrack_core.models.cobevt import checkpoint as map_checkpoint
 from cooptrack_ros.console import Terminal, emit_json
 
 
@@ -29,9 +30,12 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     for source in options.weights:
         target = options.output / source.with_suffix(ENDINGS[options.backend]).name
-        identity = read_metadata(source).get('model_id', '')
-        export(load_weights(source), identity, options.backend, target)
+        about = checkpoint.read_metadata(source)
+        identity = about.get('model_id', '')
+        maps = map_checkpoint.CONFIG_KEY in about
+        load = map_checkpoint.load_weights if maps else checkpoint.load_weights
+        export(load(source), identity, options.backend, target)
         written[str(target)] = identity
-        terminal.say(f'{target}: backbone and neck of model {identity}')
+        terminal.say(f'{target}: image network of model {identity}')
     emit_json({'written': written}, options.json)
     return 0

@@ -37,7 +37,7 @@ from cooptrack_core.models.cobevt.official_names import official_name
 from cooptrack_core.models.cobevt.quirks import CobevtQuirks
 from cooptrack_core.models.official_files import read_official
 
-_CONFIG = 'cobevt_config'
+CONFIG_KEY = 'cobevt_config'
 _COMPRESSOR = official_name('compressor.shrink.0.weight')
 
 
@@ -146,7 +146,7 @@ def save_weights(
     Raises:
         InputError: The file cannot be written.
     """
-    return write_weights(model, path, _CONFIG, _config_json(model.config), metadata, half)
+    return write_weights(model, path, CONFIG_KEY, _config_json(model.config), metadata, half)
 
 
 def load_weights(path: str | Path) -> Cobevt:
@@ -159,19 +159,19 @@ def load_weights(path: str | Path) -> Cobevt:
         InputError: No such file, no such format, damaged, or not of CoBEVT.
     """
     metadata, state = read_safetensors(path)
-    if _CONFIG not in metadata:
+    if CONFIG_KEY not in metadata:
         raise InputError(
             'the file holds no weights of CoBEVT',
             path=path,
-            field=_CONFIG,
+            field=CONFIG_KEY,
             remedy='give weights of a map model; those of CoopTrack track objects',
         )
-    model = Cobevt(from_mapping(CobevtConfig, json.loads(metadata[_CONFIG]), path=path))
+    model = Cobevt(from_mapping(CobevtConfig, json.loads(metadata[CONFIG_KEY]), path=path))
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     check_keys(state, expected, {k: k for k in expected}, model.config.name, path)
     model.load_state_dict(state, strict=True)
     model.eval()
-    if metadata.get('model_id') != identity(metadata[_CONFIG], model):
+    if metadata.get('model_id') != identity(metadata[CONFIG_KEY], model):
         raise InputError(
             'the weights do not belong to the model id in the file',
             path=path,

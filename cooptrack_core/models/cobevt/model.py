@@ -20,7 +20,7 @@ Transformers", 2022.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,8 @@ class Cobevt(nn.Module):
         super().__init__()
         self.config = config
         self.channels_last = False  # see inference.py
+        # Takes the place of the backbone where another engine runs it (models/backends.py).
+        self.image_network: Callable[[Tensor], list[Tensor]] | None = None
         self.backbone = _backbone(config.backbone)
         levels = config.backbone.levels
         self.sinbevt = SinBevt(config, [self.backbone.out_channels[i] for i in levels])
@@ -209,6 +211,8 @@ class Cobevt(nn.Module):
         return MapOutputs(features, warped, valid, fused, decoded, logits)
 
     def _image_features(self, images: Tensor) -> list[Tensor]:
+        if self.image_network is not None:
+            return self.image_network(images)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         levels = self.backbone(images)

@@ -23,12 +23,17 @@ import numpy as np
 import pytest
 import torch
 from small import config, frame, model
+from small_rings import CONFIG as MAPS
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models import backends
 from cooptrack_core.models.checkpoint import save_weights
+from cooptrack_core.models.cobevt.checkpoint import save_weights as save_map_weights
+from cooptrack_core.models.cobevt.model import Cobevt
 from cooptrack_core.models.cooptrack.config import BackboneConfig
 from cooptrack_core.perception import AgentPerception, CooperativePerception, load_model
+from cooptrack_core.perception.map_loading import load_map_model
+from cooptrack_ros import cli
 
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(
@@ -55,6 +60,30 @@ def test_an_engine_gives_the_maps_of_torch(backend: backends.Backend, tmp_path: 
         backends.image_network(network, 'abc', backend, exported=path)
     with pytest.raises(InputError, match='cooptrack export'):
         backends.image_network(network, 'abc', backend, exported=tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize('backend', ENGINES)
+def test_an_engine_runs_the_backbone_of_a_map_model(backend: backends.Backend, tmp_path: Path):
+    torch.manual_seed(0)
+    weights = tmp_path / 'maps.safetensors'
+    save_map_weights(Cobevt(MAPS), weights)
+    assert cli.main(['export', str(weights), '-o', str(tmp_path), '--backend', backend]) == 0
+    exported = weights.with_suffix(backends.ENDINGS[backend])
+    own = load_map_model(weights)
+    engine = load_map_model(weights, backend=backend, exported=exported)
+    images = torch.randn(2, 4, 3, MAPS.image.height, MAPS.image.width)
+    geometry = (torch.eye(3).expand(2, 4, 3, 3), torch.eye(4).expand(2, 4, 4, 4))
+    with torch.inference_mode():
+        known, found = (m.network.encode(images, *geometry) for m in (own, engine))
+    torch.testing.assert_close(found, known, atol=1e-3, rtol=1e-3)
+    assert (engine.as_dict()['backend'], engine.model_id) == (backend, own.model_id)
+
+
+def test_maps_in_bfloat16_need_an_engine(tmp_path: Path):
+    weights = tmp_path / 'maps.safetensors'
+    save_map_weights(Cobevt(MAPS), weights)
+    with pytest.raises(InputError, match='fp32, not in bf16'):
+        load_map_model(weights, precision='bf16')
 
 
 CAN_COMPILE = (
