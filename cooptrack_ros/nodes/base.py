@@ -231,6 +231,8 @@ class Perceiver:
             self._perceive(frame, current, watch)
 
     def _failed(self, error: Exception) -> None:
+        if not self._node.context.ok():
+            return  # the process is about to end, and so nothing can be published
         kind = type(error).__name__
         text = str(error) if isinstance(error, InputError) else f'{kind}: {error}'
         self.report.warn(kind, f'a frame was skipped: {text}')

@@ -96,16 +96,19 @@ class Client:
 
     def listen(self, topic, kind, qos=10):
         self.heard[topic] = []
-        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+        self.on(topic, kind, self.heard[topic].append, qos)
         return self.heard[topic]
+
+    def on(self, topic, kind, callback, qos=10):
+        self.node.create_subscription(kind, topic, callback, qos)
 
     def spin(self, seconds):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.executor.spin_once(timeout_sec=0.05)
 
-    def until(self, condition, what):
-        end = time.monotonic() + PATIENCE_S
+    def until(self, condition, what, patience_s=PATIENCE_S):
+        end = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < end, f'not seen: {what}'
             self.executor.spin_once(timeout_sec=0.1)
