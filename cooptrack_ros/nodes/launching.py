@@ -71,7 +71,12 @@ PLAYBACK: Arguments = {
 VISUALIZATION: Arguments = {
     'rviz': ('true', 'open RViz with everything switched on', YES_NO),
     'rviz_config': ('', "RViz configuration; empty = the package's"),
-    'foxglove': ('false', 'start foxglove_bridge, for Foxglove and Lichtblick', YES_NO),
+    'foxglove': (
+        'false',
+        'start foxglove_bridge, for Foxglove and Lichtblick; config/foxglove_layout.json is their '
+        'layout',
+        YES_NO,
+    ),
     'foxglove_port': ('8765', 'port of foxglove_bridge; it listens on this machine alone'),
 }
 # Settings of v2x_channel_node that have an argument.
@@ -254,6 +259,13 @@ def viewers(given: Given) -> list[Any]:
         )
     if given['foxglove'] == 'true':
         listen = {'port': int(given['foxglove_port']), 'address': '127.0.0.1'}
+        share = get_package_share_directory('cooptrack_ros')
+        out.append(
+            LogInfo(
+                msg=f'open Foxglove or Lichtblick, connect to ws://localhost:{listen["port"]} and '
+                f'import the layout {share}/config/foxglove_layout.json'
+            )
+        )
         out += _if_installed(
             'foxglove_bridge', executable='foxglove_bridge', name='foxglove', parameters=[listen]
         )

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ import yaml
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.structures import Role
-from cooptrack_ros.bags import names, write_dataset_bag
+from cooptrack_ros.bags import names, typestore, write_dataset_bag
 from cooptrack_ros.nodes import generate, inputs
 from cooptrack_ros.nodes.schema import build
 
@@ -222,11 +223,14 @@ def test_one_agent_can_be_started_on_its_own_machine(monkeypatch):
 
 
 def test_viewers_that_are_not_installed_are_left_out_with_a_word(monkeypatch):
-    actions = actions_of(monkeypatch, 'visualization', packages=('foxglove_bridge',))
+    packages = ('foxglove_bridge', 'cooptrack_ros')
+    actions = actions_of(monkeypatch, 'visualization', packages=packages)
     started = launch_stubs.start(actions, foxglove='true')
     assert set(launch_stubs.nodes(started)) == {'foxglove'}
-    (told,) = (a for a in started if type(a).__name__ == 'LogInfo')
-    assert 'rviz2 is not installed' in told.msg
+    missing, layout = (a.msg for a in started if type(a).__name__ == 'LogInfo')
+    assert 'rviz2 is not installed' in missing
+    assert 'ws://localhost:8765' in layout
+    assert layout.endswith('/opt/cooptrack_ros/config/foxglove_layout.json')
 
 
 def test_agents_of_a_dataset_and_of_its_bag_are_the_same(dataset, tmp_path):
@@ -279,7 +283,8 @@ def test_every_topic_of_the_rviz_configuration_is_one_that_is_published():
     assert (
         "layer = '/cooptrack/ego_only'" in (ROOT / 'launch' / 'cooperative.launch.py').read_text()
     )
-    published = {names.MARKERS, names.AGENTS, names.GROUND_TRUTH_MARKERS, ego_only}
+    published = {names.MARKERS, names.LINKS, names.AGENTS, names.GROUND_TRUTH_MARKERS, ego_only}
+    published |= {names.BEV_MARKERS, *map(names.bev_topic, ('vehicle', 'drivable', 'lane'))}
     agent = (NODES / 'agent.py').read_text()
     assert "f'/{p.agent_id}/markers'" in agent
     published |= {f'/{a}/markers' for a in ('vehicle', 'roadside')}
@@ -295,6 +300,51 @@ def test_every_frame_of_the_rviz_configuration_exists():
     text = (ROOT / 'config' / 'cooptrack.rviz').read_text()
     frames = set(re.findall(r'(?:Target|Reference) Frame: (\S+)', text))
     assert frames == {names.agent_frame('vehicle')}
+
+
+# --- Foxglove and Lichtblick -------------------------------------------------------------------
+
+
+def leaves(tree):
+    return [tree] if isinstance(tree, str) else [*leaves(tree['first']), *leaves(tree['second'])]
+
+
+def test_every_panel_of_the_foxglove_layout_is_placed_and_shows_what_is_published():
+    layout = json.loads((ROOT / 'config' / 'foxglove_layout.json').read_text())
+    panels = layout['configById']
+    assert sorted(leaves(layout['layout'])) == sorted(panels)
+    published = {
+        names.MARKERS, names.LINKS, names.AGENTS, names.GROUND_TRUTH_MARKERS, names.BEV_MARKERS,
+        '/cooptrack/ego_only/markers', '/roadside/markers',
+        *map(names.bev_topic, ('vehicle', 'drivable', 'lane')),
+    }  # fmt: skip
+    for panel in panels.values():
+        assert set(panel.get('topics', {})) <= published
+        image = panel.get('imageMode', {})
+        if image:
+            agent = image['imageTopic'].split('/')[1]
+            assert image['imageTopic'] == names.image_topic(agent, 'front')
+            assert image['calibrationTopic'] == names.info_topic(agent, 'front')
+
+
+def test_every_plot_of_the_foxglove_layout_is_of_a_field_that_exists():
+    layout = json.loads((ROOT / 'config' / 'foxglove_layout.json').read_text())
+    fields = {
+        names.LATENCY: 'cooptrack_msgs/msg/Latency',
+        names.STATUS: 'cooptrack_msgs/msg/FusionStatus',
+    }
+    known = typestore().fielddefs
+    values = [
+        p['value'] for panel in layout['configById'].values() for p in panel.get('paths', ())
+    ]
+    assert len(values) == 6
+    for value in values:
+        topic, *parts = value.split('.')
+        kind = fields[topic]
+        for part in parts:
+            described = dict(known[kind][1])[part.removesuffix('[0]')]
+            if part.endswith('[0]'):
+                kind = described[1][0][1]
 
 
 # --- walls -------------------------------------------------------------------------------------
