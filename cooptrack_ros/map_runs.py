@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,11 +48,13 @@ class MapRun:
         model: The map model of all agents.
         ego_id: The agent that fuses.
         options: Settings of the radio.
+        on_message: Called with every map that is sent, and its form on the air.
     """
 
     model: MapModel
     ego_id: str
     options: StreamOptions
+    on_message: Callable[[BevFeature, Dtype], None] | None = None
     _frames: list[tuple[str, int]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +120,8 @@ class MapRun:
 
     def _sent(self, feature: BevFeature, data: bytes) -> None:
         self._bytes.add(len(data), 0, 0)
+        if self.on_message is not None:
+            self.on_message(feature, self.dtype)
 
 
 def _masks(made: BevMap, protocol: MapProtocol) -> Masks:

@@ -105,7 +105,6 @@ def run_recording(
     if models is None and map_model is None:
         raise InputError('there is neither a tracking model nor a map model to run')
     bag, page, numbers = (output / n for n in ('run.mcap', 'report.html', 'metrics.json'))
-    maps = None if map_model is None else MapRun(map_model, recording.ego_id, stream_options)
     count = 0
     with (
         RunWriter(bag) as writer,
@@ -113,7 +112,9 @@ def run_recording(
             page, title=recording.title, image_width=320 if recording.rings else 480
         ) as report,
     ):
-        tracking = None
+        tracking = maps = None
+        if map_model is not None:
+            maps = MapRun(map_model, recording.ego_id, stream_options, writer.write_bev)
         if models is not None:
             names = tuple(dict.fromkeys((*methods, EGO_ALONE, COOPERATIVE)))
             tracking = _Tracking(models, names, writer, stream_options)

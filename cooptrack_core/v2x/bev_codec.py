@@ -86,6 +86,73 @@ class BevLimits:
     channels: int | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class BevPayload:
+    """A message taken apart with its features still packed, for other forms of it.
+
+    Attributes:
+        sender: What every message says.
+        rows, columns, channels: Size of the map.
+        cell: Edge length of a cell, metres.
+        encoding: Number format of the features: FLOAT32, FLOAT16 or INT8_ROWS.
+        deflated: Whether ``body`` is deflated.
+        body: The features.
+        pose_covariance: (6, 6), as AgentFrame.
+    """
+
+    sender: envelope.Sender
+    rows: int
+    columns: int
+    channels: int
+    cell: float
+    encoding: Encoding
+    deflated: bool
+    body: bytes
+    pose_covariance: NDArray[np.float64]
+
+    def seal(self) -> bytes:
+        """Put the bytes on the air together.
+
+        Raises:
+            ValueError: A field does not fit the format.
+        """
+        _check_sizes(self.rows, self.columns, self.channels)
+        kind = BevSection.FEATURES_DEFLATED if self.deflated else BevSection.FEATURES
+        sections = [
+            envelope.section(kind, self.encoding, self.body),
+            *envelope.covariance_section(self.pose_covariance),
+        ]
+        fields = (self.rows, self.columns, self.channels, 0, self.cell)
+        return envelope.seal(_KIND, self.sender, fields, sections)
+
+
+def pack_bev(feature: BevFeature, dtype: Dtype = 'int8', deflate: bool = True) -> BevPayload:
+    """Pack the features of a map; arguments and errors as ``encode_bev``."""
+    if dtype not in get_args(Dtype):
+        raise ValueError(f'dtype {dtype!r} is none of {get_args(Dtype)}')
+    features = feature.features
+    if not (np.abs(features) <= _LARGEST).all():
+        raise ValueError(f'features holds a value that is not finite or beyond {_LARGEST}')
+    channels, rows, columns = features.shape
+    _check_sizes(rows, columns, channels)
+    encoding, body = quantise.pack_float(
+        features.reshape(channels, -1), envelope.FEATURE_ENCODING[dtype]
+    )
+    deflated = False
+    if deflate:
+        packed = zlib.compress(_sorted_bytes(body, _WIDTHS[encoding]), _LEVEL)
+        if len(packed) < len(body):
+            deflated, body = True, packed
+    sender = envelope.Sender(
+        dtype, feature.agent_id, feature.model_id, feature.role, feature.session_id,
+        feature.sequence, feature.stamp_ns, feature.world_SE3_agent,
+    )  # fmt: skip
+    return BevPayload(
+        sender, rows, columns, channels, feature.grid.cell, encoding, deflated, body,
+        feature.pose_covariance,
+    )  # fmt: skip
+
+
 def encode_bev(feature: BevFeature, dtype: Dtype = 'int8', deflate: bool = True) -> bytes:
     """Encode the features of a map.
 
@@ -101,31 +168,7 @@ def encode_bev(feature: BevFeature, dtype: Dtype = 'int8', deflate: bool = True)
         ValueError: The map cannot be sent: a value is not finite or beyond float16, the
             covariance is not symmetric, or a name or count is too large for the format.
     """
-    if dtype not in get_args(Dtype):
-        raise ValueError(f'dtype {dtype!r} is none of {get_args(Dtype)}')
-    features = feature.features
-    if not (np.abs(features) <= _LARGEST).all():
-        raise ValueError(f'features holds a value that is not finite or beyond {_LARGEST}')
-    channels, rows, columns = features.shape
-    for what, number in (('rows', rows), ('columns', columns), ('channels', channels)):
-        envelope.check_fits(what, number, 1, 2**16)
-    encoding, body = quantise.pack_float(
-        features.reshape(channels, -1), envelope.FEATURE_ENCODING[dtype]
-    )
-    kind = BevSection.FEATURES
-    if deflate:
-        packed = zlib.compress(_sorted_bytes(body, _WIDTHS[encoding]), _LEVEL)
-        if len(packed) < len(body):
-            kind, body = BevSection.FEATURES_DEFLATED, packed
-    sender = envelope.Sender(
-        dtype, feature.agent_id, feature.model_id, feature.role, feature.session_id,
-        feature.sequence, feature.stamp_ns, feature.world_SE3_agent,
-    )  # fmt: skip
-    sections = [
-        envelope.section(kind, encoding, body),
-        *envelope.covariance_section(feature.pose_covariance),
-    ]
-    return envelope.seal(_KIND, sender, (rows, columns, channels, 0, feature.grid.cell), sections)
+    return pack_bev(feature, dtype, deflate).seal()
 
 
 def decode_bev(
@@ -172,6 +215,11 @@ def decode_bev(
         grid=grid,
         features=features.reshape(channels, rows, columns),
     )
+
+
+def _check_sizes(rows: int, columns: int, channels: int) -> None:
+    for what, number in (('rows', rows), ('columns', columns), ('channels', channels)):
+        envelope.check_fits(what, number, 1, 2**16)
 
 
 def _read_grid(rows: int, columns: int, cell: float, channels: int, limits: BevLimits) -> MapGrid:

@@ -27,6 +27,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import SE3
 from cooptrack_core.structures import (
     AgentFrame,
+    BevFeature,
     BevMap,
     CameraImage,
     InstanceMessage,
@@ -42,6 +43,7 @@ from cooptrack_ros.conversions import (
     MarkerBuilder,
     agent_info_to_message,
     agent_markers,
+    bev_to_message,
     compressed_to_message,
     label_info,
     map_to_occupancy,
@@ -177,6 +179,19 @@ class RunWriter:
         )
         topic = names.features_topic(message.agent_id)
         self.bag.write(topic, 'cooptrack_msgs/msg/InstanceFeatures', features, sent_ns)
+
+    def write_bev(self, feature: BevFeature, dtype: Dtype = 'int8') -> None:
+        """Write the features of a map as its receivers get them, at its capture."""
+        message = bev_to_message(
+            self._types,
+            feature,
+            dtype,
+            world_frame_id=self.world_frame,
+            publish_stamp_ns=feature.stamp_ns,
+            frame_id=names.body_frame(feature.agent_id),
+        )
+        topic = names.bev_feature_topic(feature.agent_id)
+        self.bag.write(topic, 'cooptrack_msgs/msg/BevFeature', message, feature.stamp_ns)
 
     def write_tracks(self, tracks: TrackedObjects, agent_id: str = '', layer: str = '') -> None:
         """Write tracks three times: as TrackedObjects, as detections, and as markers.

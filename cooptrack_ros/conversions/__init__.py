@@ -15,6 +15,7 @@
 
 """Conversions: core structures to and from ROS messages; the same code with and without ROS."""
 
+from cooptrack_ros.conversions.bev import bev_from_message, bev_size, bev_to_bytes, bev_to_message
 from cooptrack_ros.conversions.cameras import (
     Calibration,
     calibration_from_info,
@@ -69,6 +70,10 @@ __all__ = [
     'RosTypes',
     'agent_info_to_message',
     'agent_markers',
+    'bev_from_message',
+    'bev_size',
+    'bev_to_bytes',
+    'bev_to_message',
     'calibration_from_info',
     'channel_to_message',
     'check_image_size',

@@ -207,7 +207,7 @@ def features_to_bytes(message: Any, limits: Limits | None = None) -> bytes:
     try:
         covariance = np.asarray(message.pose.covariance, dtype=np.float64).reshape(6, 6)
         sections += covariance_section(covariance)
-        sections += [extension(k, v) for k, v in _extensions(message).items()]
+        sections += [extension(k, v) for k, v in read_extensions(message).items()]
         return compose(head, sections)
     except MessageError:
         raise
@@ -250,7 +250,12 @@ def _flat(values: Any, dtype: Any, count: int, name: str) -> NDArray[Any]:
     return np.asarray(values, dtype=dtype)
 
 
-def _extensions(message: Any) -> dict[str, bytes]:
+def read_extensions(message: Any) -> dict[str, bytes]:
+    """Further fields of a message of the radio.
+
+    Raises:
+        MessageError: Keys, sizes and bytes do not fit together.
+    """
     keys, sizes = list(message.extension_keys), [int(v) for v in message.extension_sizes]
     data = bytes(memoryview(message.extension_data).cast('B'))
     if len(keys) != len(sizes) or sum(sizes) != len(data) or len(set(keys)) != len(keys):
