@@ -31,6 +31,7 @@ from cooptrack_ros.conversions import rgb_from_image
 
 # Exit status of a node that cannot start: a wrong parameter or file, or a missing part.
 CANNOT_START = 2
+_LONGEST_REPORT = 500  # characters of a repeated report
 
 
 class Part(Protocol):
@@ -58,7 +59,7 @@ def ros_problem() -> str | None:
             'cooptrack_ros: the messages of cooptrack_msgs are not built or not sourced. Remedy: '
             'in the clone, "colcon build && source install/setup.bash"'
         )
-    for module in ('vision_msgs', 'tf2_ros', 'diagnostic_msgs', 'visualization_msgs'):
+    for module in ('vision_msgs', 'tf2_ros', 'diagnostic_msgs', 'nav_msgs', 'visualization_msgs'):
         try:
             importlib.import_module(module)
         except ImportError as error:
@@ -202,7 +203,15 @@ class Reporter:
             return
         held = self._held.pop(kind, 0)
         self._last[kind] = now
-        self._logger.warning(text + (f' ({held} more since the last report)' if held else ''))
+        self._logger.warning(
+            _one_line(text) + (f' ({held} more since the last report)' if held else '')
+        )
+
+
+def _one_line(text: str) -> str:
+    """Make a text harmless that may hold what a peer sent: no second line, no control codes."""
+    shown = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= _LONGEST_REPORT else shown[:_LONGEST_REPORT] + '…'
 
 
 def raw_image_reader(node: Any) -> Callable[[Any, str], NDArray[np.uint8]]:

@@ -43,7 +43,7 @@ _STEP = ('image', EGO_ID)
 # Longest time that passes between two ticks, s; what is more is lost: the recording slows down.
 _LONGEST_S = 0.05
 # How often it is looked at how much was lost, s, and which share is worth a warning.
-_TELL_S, _LOST_SHARE = 10.0, 0.2
+_TELL_S, _LOST_SHARE = 30.0, 0.2
 
 
 class LiveSink:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
 from cooptrack_core.perception import Association
 from cooptrack_core.structures import AgentFrame, CameraImage, Role, TrackedObjects
 from cooptrack_core.v2x import InboxSettings, MessageInbox
+from cooptrack_ros import _compat
 from cooptrack_ros.bags import bag_types
 from cooptrack_ros.conversions import link_markers, message_to_features, tracks_to_message
 from cooptrack_ros.nodes import snapshot
@@ -213,3 +215,18 @@ def test_snapshots_go_beside_the_logs_unless_a_place_is_given(monkeypatch, tmp_p
     monkeypatch.setenv('ROS_HOME', str(tmp_path))
     assert snapshot.snapshot_directory('') == tmp_path / 'cooptrack_snapshots'
     assert snapshot.snapshot_directory('/x') == Path('/x')
+
+
+# --- reports -----------------------------------------------------------------------------------
+
+
+def test_what_a_peer_sent_cannot_write_a_second_line_into_the_log():
+    lines = []
+    node = SimpleNamespace(get_logger=lambda: SimpleNamespace(warning=lines.append))
+    _compat.Reporter(node).warn('x', 'model evil\n[FATAL] \x1b[31mbrakes\u2028failed ü')
+    (line,) = lines
+    assert len(line.splitlines()) == 1
+    assert '\x1b' not in line
+    assert line.endswith(r'evil\n[FATAL] \x1b[31mbrakes\u2028failed ü')
+    _compat.Reporter(node).warn('x', 'a' * 100_000)
+    assert len(lines[1]) < 600
