@@ -34,7 +34,6 @@ import json
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -54,7 +53,7 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from benchmarks.mutated_messages import HEAD, good_message, mutated  # noqa: E402
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset  # noqa: E402
-from cooptrack_core.perception import load_model  # noqa: E402
+from cooptrack_core.perception import ModelSet, StreamOptions, load_model  # noqa: E402
 from cooptrack_core.resources import weights_path  # noqa: E402
 from cooptrack_msgs.msg import (  # noqa: E402
     FusionStatus,
@@ -65,6 +64,8 @@ from cooptrack_msgs.msg import (  # noqa: E402
 from cooptrack_ros.bags import write_dataset_bag  # noqa: E402
 from cooptrack_ros.conversions import RosTypes, message_to_features, stamp_to_ns  # noqa: E402
 from cooptrack_ros.nodes.inputs import agents_of_dataset  # noqa: E402
+from cooptrack_ros.recordings import OpenRecording  # noqa: E402
+from cooptrack_ros.runner import run_recording  # noqa: E402
 
 TOLERANCE = 1e-4
 SHARE = 0.99
@@ -146,11 +147,14 @@ def same(options: argparse.Namespace) -> int:
     """Compare the graph with ``cooptrack run`` on the same data."""
     graph = Graph(options.dataset, options.domain)
     bag, out = graph.directory / 'data.mcap', graph.directory / 'run'
-    write_dataset_bag(
-        V2XSeqDataset(options.dataset, remove_ego_from_cooperative=True).scenes[0], bag
-    )
-    command = [sys.executable, '-m', 'cooptrack_ros.cli', 'run', str(bag), '--output', str(out)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    dataset = V2XSeqDataset(options.dataset, remove_ego_from_cooperative=True)
+    write_dataset_bag(dataset.scenes[0], bag)
+    agent = load_model(weights_path('tiny_agent.safetensors'), 'cpu')
+    ego = load_model(weights_path('tiny_cooperative.safetensors'), 'cpu')
+    with OpenRecording(bag, scene='', ego_id='vehicle', on_warning=print) as recording:
+        # As the command does, without the methods of comparison.
+        run_recording(recording, ModelSet(agent, agent, ego), out, StreamOptions(), methods=())
+    del agent, ego
     expected = tracks_of_bag(out / 'run.mcap')
     heard = graph.client.listen('/cooptrack/tracks', TrackedObjects, 100)
     for agent_id in set(graph.agents) - {'vehicle'}:
@@ -249,7 +253,7 @@ def time_of_decoding(dataset: str) -> float:
     times = []
     for _ in range(30):
         began = time.perf_counter()
-        np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         times.append((time.perf_counter() - began) * 1e3)
     return statistics.median(times)
 
