@@ -20,17 +20,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_core.structures import CLASS_NAMES, TrackedObjects
 from cooptrack_ros.conversions.geometry import (
     header,
-    point,
     stamp_to_ns,
-    vector,
     yaw_of,
-    yaw_quaternion,
 )
 from cooptrack_ros.conversions.message_types import MessageTypes
 
@@ -60,19 +58,30 @@ def tracks_to_message(
         age_s: Over how much time they were predicted, s.
     """
     boxes = tracks_in(map_SE3_world, tracks)
+    rows = zip(
+        _poses(types, boxes),
+        _vectors(types, boxes.sizes),
+        _vectors(types, np.pad(boxes.velocities, ((0, 0), (0, 1)), constant_values=np.nan)),
+        tracks.track_ids.tolist(),
+        tracks.labels.tolist(),
+        tracks.scores.tolist(),
+        tracks.sources.tolist(),
+        tracks.remote_agents,
+        strict=True,
+    )
     objects = [
         types.new(
             'cooptrack_msgs/msg/TrackedObject',
-            track_id=int(tracks.track_ids[i]) % 2**64,
-            class_name=class_name(int(tracks.labels[i])),
-            score=float(tracks.scores[i]),
-            pose=_box_pose(types, boxes, i),
-            size=vector(types, boxes.sizes[i]),
-            velocity=vector(types, [*boxes.velocities[i], np.nan]),
-            source=int(tracks.sources[i]),
-            remote_agents=sorted(tracks.remote_agents[i]),
+            track_id=track_id % 2**64,
+            class_name=class_name(label),
+            score=score,
+            pose=pose,
+            size=size,
+            velocity=velocity,
+            source=source,
+            remote_agents=sorted(remote),
         )
-        for i in range(len(tracks))
+        for pose, size, velocity, track_id, label, score, source, remote in rows
     ]
     return types.new(
         'cooptrack_msgs/msg/TrackedObjects',
@@ -137,9 +146,9 @@ def tracks_to_detections(
     boxes = tracks_in(map_SE3_world, tracks)
     frame = header(types, tracks.stamp_ns, frame_id)
     unknown = np.zeros(36)
+    poses, sizes = _poses(types, boxes), _vectors(types, boxes.sizes)
     detections = []
-    for i in range(len(tracks)):
-        pose = _box_pose(types, boxes, i)
+    for i, pose in enumerate(poses):
         hypothesis = types.new(
             'vision_msgs/msg/ObjectHypothesisWithPose',
             hypothesis=types.new(
@@ -161,7 +170,7 @@ def tracks_to_detections(
                 bbox=types.new(
                     'vision_msgs/msg/BoundingBox3D',
                     center=pose,
-                    size=vector(types, boxes.sizes[i]),
+                    size=sizes[i],
                 ),
                 id=str(int(tracks.track_ids[i])),
             )
@@ -184,9 +193,21 @@ def _label(name: str) -> int:
     return CLASS_NAMES.index(name)
 
 
-def _box_pose(types: MessageTypes, boxes: Boxes3D, i: int) -> Any:
-    return types.new(
-        'geometry_msgs/msg/Pose',
-        position=point(types, boxes.centers[i]),
-        orientation=yaw_quaternion(types, float(boxes.yaws[i])),
-    )
+def _poses(types: MessageTypes, boxes: Boxes3D) -> list[Any]:
+    """A geometry_msgs/Pose per box."""
+    half = boxes.yaws / 2
+    turns = zip(np.sin(half).tolist(), np.cos(half).tolist(), strict=True)
+    return [
+        types.new(
+            'geometry_msgs/msg/Pose',
+            position=types.new('geometry_msgs/msg/Point', x=x, y=y, z=z),
+            orientation=types.new('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=sin, w=cos),
+        )
+        for (x, y, z), (sin, cos) in zip(boxes.centers.tolist(), turns, strict=True)
+    ]
+
+
+def _vectors(types: MessageTypes, rows: NDArray[np.float64]) -> list[Any]:
+    """A geometry_msgs/Vector3 per row."""
+    kind = 'geometry_msgs/msg/Vector3'
+    return [types.new(kind, x=x, y=y, z=z) for x, y, z in rows.tolist()]
