@@ -86,6 +86,7 @@ setup(
         'console_scripts': [
             'cooptrack = cooptrack_ros.cli:main',
             'agent_node = cooptrack_ros.nodes.agent_node:main',
+            'bev_map_node = cooptrack_ros.nodes.bev_map_node:main',
             'cooperative_node = cooptrack_ros.nodes.cooperative_node:main',
             'dataset_player_node = cooptrack_ros.nodes.dataset_player_node:main',
             'v2x_channel_node = cooptrack_ros.nodes.v2x_channel_node:main',

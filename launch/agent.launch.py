@@ -43,7 +43,7 @@ ARGUMENTS = {
 
 def generate_launch_description():
     """Declare the arguments; lists are split when they are known."""
-    groups = (ARGUMENTS, launching.COMMON)
+    groups = (ARGUMENTS, launching.MAPS, launching.COMMON)
     return LaunchDescription(
         [*launching.declare(*groups), OpaqueFunction(function=_start, args=[groups])]
     )
@@ -58,9 +58,13 @@ def _start(context, groups):
         given['transport'],
         given['rectified'] == 'true',
     )
-    return [
-        SetParameter('use_sim_time', given['use_sim_time'] == 'true'),
-        launching.agent_node(
-            given, agent, given['weights'], on_exit=Shutdown(reason='the agent ended')
-        ),
-    ]
+    ended = Shutdown(reason='the agent ended')
+    actions = [SetParameter('use_sim_time', given['use_sim_time'] == 'true')]
+    if given['tracks'] == 'true':
+        actions.append(launching.agent_node(given, agent, given['weights'], on_exit=ended))
+    if given['map'] == 'true':
+        where = {'namespace': agent.agent_id}
+        actions.append(launching.map_node(given, agent, {'fuse': False}, on_exit=ended, **where))
+    if len(actions) == 1:
+        raise RuntimeError('tracks:=false needs map:=true: there is nothing to run')
+    return actions

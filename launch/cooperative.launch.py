@@ -51,6 +51,7 @@ ARGUMENTS = {
 GROUPS = (
     launching.PLAYBACK,
     ARGUMENTS,
+    launching.MAPS,
     launching.CHANNEL,
     launching.VISUALIZATION,
     launching.COMMON,
@@ -81,10 +82,25 @@ def _recorded(given):
     remote = [agent for agent in agents if agent.agent_id != ego_id]
     return [
         SetParameter('use_sim_time', True),
-        *[launching.agent_node(given, agent, given['agent_weights']) for agent in remote],
+        *[
+            launching.agent_node(given, agent, given['agent_weights'])
+            for agent in remote
+            if given['tracks'] == 'true'
+        ],
+        *_maps_of(given, remote),
         *_fusion(given, ego, [agent.agent_id for agent in remote] if given['agents'] else []),
         launching.player(given),
         *launching.viewers(given),
+    ]
+
+
+def _maps_of(given, remote):
+    """Maps that the remote agents send."""
+    if given['map'] != 'true':
+        return []
+    return [
+        launching.map_node(given, agent, {'fuse': False}, namespace=agent.agent_id)
+        for agent in remote
     ]
 
 
@@ -108,20 +124,28 @@ def _live(given):
 def _fusion(given, ego, listened):
     """The ego that fuses, the radio in front of it, and the ego alone beside it."""
     actions = launching.channel(given)
-    if given['ego_only'] == 'true':
+    if given['ego_only'] == 'true' and given['tracks'] == 'true':
         layer = '/cooptrack/ego_only'
         moved = [(f'/{ego.agent_id}/{what}', f'{layer}/{what}') for what in ('tracks', 'markers')]
         actions.append(launching.agent_node(given, ego, given['agent_weights'], remappings=moved))
+    ended = Shutdown(reason='the fusion ended')
+    heard = {'agents': listened} if listened else {}
+    if given['map'] == 'true':
+        actions.append(launching.map_node(given, ego, {'send': False, **heard}, on_exit=ended))
+    if given['tracks'] == 'false':
+        if given['map'] == 'false':
+            raise RuntimeError('tracks:=false needs map:=true: there is nothing to run')
+        return actions
     fusion = launching.node(
         given,
         'cooperative_node',
         'cooperative.param.yaml',
         {
             **ego.parameters,
-            **({'agents': listened} if listened else {}),
+            **heard,
             **launching.network(given['cooperative_weights'], given['device']),
         },
         name='cooperative',
-        on_exit=Shutdown(reason='the fusion ended'),
+        on_exit=ended,
     )
     return [*actions, fusion]

@@ -34,6 +34,8 @@ LATENCY = '/cooptrack/latency'
 STATUS = '/cooptrack/fusion_status'
 CHANNEL_STATUS = '/cooptrack/channel_status'
 BEV_MARKERS = '/cooptrack/bev/markers'
+BEV_STATUS = '/cooptrack/bev/fusion_status'
+BEV_LATENCY = '/cooptrack/bev/latency'
 BEV_SEMANTIC = '/cooptrack/bev/semantic'
 BEV_LABEL_INFO = '/cooptrack/bev/label_info'
 GROUND_TRUTH = '/gt/tracks'
@@ -89,6 +91,11 @@ def features_topic(agent_id: str) -> str:
 def bev_feature_topic(agent_id: str) -> str:
     """Topic of the map features an agent sends."""
     return f'/v2x/{agent_id}/bev_feature'
+
+
+def bev_latency_topic(agent_id: str) -> str:
+    """Topic on which an agent that sends maps tells where its time goes."""
+    return f'/{agent_id}/bev_latency'
 
 
 def bev_topic(class_name: str) -> str:

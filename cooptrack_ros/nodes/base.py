@@ -28,7 +28,13 @@ from std_srvs.srv import SetBool, Trigger
 
 from cooptrack_core import __version__, resources
 from cooptrack_core.errors import InputError
-from cooptrack_core.perception import Backend, PerceptionModel, Precision, load_model
+from cooptrack_core.perception import (
+    Backend,
+    MapModel,
+    PerceptionModel,
+    Precision,
+    load_model,
+)
 from cooptrack_core.structures import AgentFrame, Role
 from cooptrack_msgs.msg import Latency
 from cooptrack_ros import _compat
@@ -75,6 +81,7 @@ class Perceiver:
         on_jump: Callable[[], None],
         health: Callable[[int, float], Iterable[Health]],
         latency_topic: str,
+        load: Callable[..., Any] = load_model,
     ) -> None:
         """Offer the services; nothing is loaded yet.
 
@@ -88,13 +95,15 @@ class Perceiver:
             on_jump: Called at once when time jumps back.
             health: Further lines of the diagnostics; gets the time and a steady time in s.
             latency_topic: Where the times of each frame go.
+            load: Loads the model: ``load_model``, or for maps ``load_map_model``.
         """
         self.types = RosTypes()
         self.session_id = 0
         self.report = _compat.Reporter(node)
         self._node, self._p = node, parameters
         self._shipped_weights = shipped_weights
-        self._model: PerceptionModel | None = None
+        self._load = load
+        self._model: PerceptionModel | MapModel | None = None
         self._perceive, self._on_jump, self._health = perceive, on_jump, health
         self._latency_topic = latency_topic
         self._rates, self._stages = PerSecond(), Stages()
@@ -111,8 +120,8 @@ class Perceiver:
         ]
 
     @property
-    def model(self) -> PerceptionModel:
-        """The loaded model."""
+    def model(self) -> Any:
+        """The loaded model, of the kind that ``load`` gives."""
         if self._model is None:
             raise RuntimeError('the node is not configured')
         return self._model
@@ -126,7 +135,7 @@ class Perceiver:
         p = self._p
         torch.set_num_threads(p.threads)
         path = p.weights or resources.weights_path(self._shipped_weights)
-        self._model = load_model(
+        self._model = self._load(
             path,
             p.device,
             backend=cast(Backend, p.backend),

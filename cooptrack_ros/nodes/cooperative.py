@@ -16,9 +16,7 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rclpy.serialization import deserialize_message
@@ -28,8 +26,7 @@ from visualization_msgs.msg import MarkerArray
 from cooptrack_core.geometry import SE3
 from cooptrack_core.perception import CooperativePerception, CooperativeResult
 from cooptrack_core.structures import AgentFrame, InstanceMessage, Role
-from cooptrack_core.v2x import InboxSettings, Limits, MessageInbox, Rejected
-from cooptrack_core.v2x.budget import RateLimits
+from cooptrack_core.v2x import MessageInbox
 from cooptrack_msgs.msg import FusionStatus, InstanceFeatures, TrackedObjects
 from cooptrack_ros import _compat
 from cooptrack_ros.bags import names, typestore
@@ -43,14 +40,14 @@ from cooptrack_ros.conversions import (
 )
 from cooptrack_ros.conversions.cdr import CdrChecker
 from cooptrack_ros.conversions.instances import TYPE
-from cooptrack_ros.nodes import base, qos
+from cooptrack_ros.nodes import base
 from cooptrack_ros.nodes.gate import FusionGate
 from cooptrack_ros.nodes.health import Health, PerSecond, peer_health
 from cooptrack_ros.nodes.latency import Stopwatch
 from cooptrack_ros.nodes.parameters import CooperativeParameters, declare, watch
+from cooptrack_ros.nodes.peers import Peers, inbox_settings, lifetime_ns, rate_limits
 from cooptrack_ros.nodes.snapshot import Moment
 
-_FEATURES = re.compile(r'^/v2x/(?P<agent>[^/]+)/instance_features$')
 _MS = 1_000_000
 # An agent that was not heard for so long is not shown any more.
 _GONE_NS = 3_000_000_000
@@ -87,8 +84,7 @@ class CooperativeNode:
         self._rates = PerSecond()
         self._agents: dict[str, tuple[Role, SE3]] = {}
         self._seen_ns: dict[str, int] = {}
-        self._peers: dict[str, Any] = {}
-        self._discovery: Any = None
+        self._peers = Peers(node, p, self._base.report, InstanceFeatures, names.features_topic)
         watch(node, p, self._change)
 
     def configure(self) -> None:
@@ -106,12 +102,12 @@ class CooperativeNode:
                 'are fused. Remedy: use cooperative weights of "cooptrack train"'
             )
         self._perception = CooperativePerception(model, p.agent_id)
-        settings = _inbox_settings(p)
+        settings = inbox_settings(p)
         self._gate = FusionGate(
             MessageInbox(model.sender_id, p.agent_id, settings),
             round(p.wait_ms * _MS),
             p.world_frame,
-            limits=_rate_limits(p),
+            limits=rate_limits(p),
             # Typed fields take a little more room than the same bytes on the air.
             checker=CdrChecker(
                 typestore(), TYPE, settings.limits.max_bytes + 4096, settings.limits.max_sections
@@ -119,24 +115,19 @@ class CooperativeNode:
             deserialize=lambda data: deserialize_message(data, InstanceFeatures),
         )
         self._markers = MarkerBuilder(
-            self._base.types, frame_id=p.world_frame, lifetime_ns=_lifetime_ns(p)
+            self._base.types, frame_id=p.world_frame, lifetime_ns=lifetime_ns(p)
         )
         self._advertise()
 
     def activate(self) -> None:
         """Subscribe and begin."""
         self._base.activate()
-        self._discover()
-        self._discovery = _compat.steady_timer(self._node, 0.5, self._discover)
+        if self._gate is not None:
+            self._peers.open(self._gate)
 
     def deactivate(self) -> None:
         """Hear and publish nothing any more."""
-        if self._discovery is not None:
-            self._node.destroy_timer(self._discovery)
-            self._discovery = None
-        for subscription in self._peers.values():
-            self._node.destroy_subscription(subscription)
-        self._peers.clear()
+        self._peers.close()
         self._base.deactivate()
         self._jumped()
 
@@ -154,9 +145,9 @@ class CooperativeNode:
         p = parameters
         if self._gate is not None:
             self._gate.change(
-                wait_ns=round(p.wait_ms * _MS), settings=_inbox_settings(p), limits=_rate_limits(p)
+                wait_ns=round(p.wait_ms * _MS), settings=inbox_settings(p), limits=rate_limits(p)
             )
-            self._markers.lifetime_ns = _lifetime_ns(p)
+            self._markers.lifetime_ns = lifetime_ns(p)
         self._base.change(p)
         self._p = p
 
@@ -170,47 +161,6 @@ class CooperativeNode:
         self._agents_out = out(MarkerArray, names.AGENTS)
         self._links_out = out(MarkerArray, names.LINKS)
         self._status_out = out(FusionStatus, names.STATUS)
-
-    def _discover(self) -> None:
-        """Listen to every agent that is on the air; ROS has no subscription by pattern."""
-        if '*' not in self._p.agents:
-            found: Iterable[str] = self._p.agents
-        else:
-            topics = self._node.get_topic_names_and_types()
-            found = [m['agent'] for topic, _ in topics if (m := _FEATURES.match(topic))]
-        for agent_id in found:
-            if agent_id != self._p.agent_id and agent_id not in self._peers:
-                self._listen(agent_id)
-
-    def _listen(self, agent_id: str) -> None:
-        gate, limit = self._gate, self._p.max_agents  # nobody may open topics without end
-        if gate is None:
-            return
-        if len(self._peers) >= limit:
-            self._base.report.warn('peers', f'more than {limit} agents: {agent_id} is not heard')
-            return
-
-        def on_features(data: bytes) -> None:
-            now_ns, steady_s = _compat.now_ns(self._node), time.perf_counter()
-            verdict = gate.receive_serialized(data, agent_id, now_ns, steady_s)
-            if isinstance(verdict, Rejected):
-                self._base.report.warn(
-                    f'{agent_id}/{verdict.reason}',
-                    f'a message on the topic of {agent_id} was dropped: {verdict.reason} '
-                    f'{verdict.detail}',
-                )
-
-        topic = names.features_topic(agent_id)
-        # As bytes: what a peer sends is looked at before the middleware's reader believes it.
-        self._peers[agent_id] = qos.subscription(
-            self._node,
-            InstanceFeatures,
-            topic,
-            on_features,
-            qos.radio(self._p.v2x_reliability),
-            raw=True,
-        )
-        self._node.get_logger().info(f'listening to {topic}')
 
     def _perceive(self, frame: AgentFrame, current: base.Current, times: Stopwatch) -> None:
         gate, perception = self._gate, self._perception
@@ -252,7 +202,7 @@ class CooperativeNode:
         if self._markers_out.get_subscription_count():
             self._markers_out.publish(self._markers.update(tracks, here))
         self._see(frame, messages)
-        shown: dict[str, Any] = {'frame_id': world, 'lifetime_ns': _lifetime_ns(p)}
+        shown: dict[str, Any] = {'frame_id': world, 'lifetime_ns': lifetime_ns(p)}
         if self._agents_out.get_subscription_count():
             self._agents_out.publish(agent_markers(types, self._agents, tracks.stamp_ns, **shown))
         if self._links_out.get_subscription_count():
@@ -261,16 +211,17 @@ class CooperativeNode:
                     types, self._agents, tracks, result.associations, frame.agent_id, **shown
                 )
             )
-        self._status_out.publish(
-            status_to_message(
-                types,
-                gate.stats,
-                now_ns,
-                p.agent_id,
-                self._base.model.sender_id or '',
-                gate.clocks(now_ns),
+        if self._status_out.get_subscription_count():
+            self._status_out.publish(
+                status_to_message(
+                    types,
+                    gate.stats,
+                    now_ns,
+                    p.agent_id,
+                    self._base.model.sender_id or '',
+                    gate.clocks(now_ns),
+                )
             )
-        )
 
     def _see(self, frame: AgentFrame, messages: Sequence[InstanceMessage]) -> None:
         """Remember where the agents are; those that are silent for long go."""
@@ -297,25 +248,3 @@ class CooperativeNode:
         self._agents.clear()
         self._seen_ns.clear()
         self._markers_out.publish(self._markers.reset(_compat.now_ns(self._node)))
-
-
-def _inbox_settings(p: CooperativeParameters) -> InboxSettings:
-    max_age, ahead = round(p.max_age_ms * _MS), round(p.future_tolerance_ms * _MS)
-    return InboxSettings(
-        max_age_ns=max_age,
-        future_tolerance_ns=ahead,
-        forget_after_ns=max(10_000 * _MS, max_age + ahead),
-        max_agents=p.max_agents,
-        limits=Limits(max_bytes=p.max_message_kilobytes * 1024),
-    )
-
-
-def _rate_limits(p: CooperativeParameters) -> RateLimits:
-    """A second's worth may come at once, and the largest message always."""
-    rate, data = p.peer_rate_hz, p.peer_megabytes_per_s * 1e6
-    largest = p.max_message_kilobytes * 1024.0 + 4096
-    return RateLimits(rate, max(rate, 1.0), data, max(data, largest))
-
-
-def _lifetime_ns(p: CooperativeParameters) -> int:
-    return round(p.marker_lifetime_s * 1e9)

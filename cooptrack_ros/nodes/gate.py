@@ -29,21 +29,29 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic
 
 from cooptrack_core.errors import MessageError
-from cooptrack_core.structures import InstanceMessage
+from cooptrack_core.structures import BevFeature, InstanceMessage
 from cooptrack_core.v2x import (
     Accepted,
     InboxSettings,
     InboxStats,
+    MapInbox,
     MessageInbox,
     Reason,
     Rejected,
 )
 from cooptrack_core.v2x.budget import RateLimits, SenderBudget
 from cooptrack_core.v2x.clocks import ClockEstimate, PeerClocks
-from cooptrack_ros.conversions import features_from_message, features_size, stamp_to_ns
+from cooptrack_core.v2x.inbox import Inbox, M
+from cooptrack_ros.conversions import (
+    bev_from_message,
+    bev_size,
+    features_from_message,
+    features_size,
+    stamp_to_ns,
+)
 from cooptrack_ros.conversions.cdr import CdrChecker
 from cooptrack_ros.nodes.latency import Arrival
 
@@ -52,15 +60,17 @@ _POLL_S = 0.005
 _OF_WRONG_CLOCKS = (Reason.TOO_OLD, Reason.FROM_FUTURE)
 
 
-class FusionGate:
+class Gate(Generic[M]):
     """An inbox between the thread that receives and the thread that fuses."""
 
     def __init__(
         self,
-        inbox: MessageInbox,
+        inbox: Inbox[M],
         wait_ns: int,
         world_frame: str,
         *,
+        read: Callable[[Any], M],
+        size_of: Callable[[Any], int],
         limits: RateLimits | None = None,
         checker: CdrChecker | None = None,
         deserialize: Callable[[bytes], Any] | None = None,
@@ -71,6 +81,8 @@ class FusionGate:
             inbox: Checks and counts.
             wait_ns: Longest wait after the capture of the ego frame.
             world_frame: Frame in which the poses of the senders must be given.
+            read: Makes what the inbox takes of a ROS message; raises MessageError.
+            size_of: Bytes of a ROS message on the air.
             limits: What each sender may send.
             checker: Walks through serialised messages; needed by ``receive_serialized``.
             deserialize: The middleware's reader; needed by ``receive_serialized``.
@@ -78,6 +90,7 @@ class FusionGate:
         self.wait_ns = wait_ns
         self._inbox = inbox
         self._world_frame = world_frame
+        self._read, self._size_of = read, size_of
         self._checker, self._deserialize = checker, deserialize
         most = inbox.settings.max_agents
         self._budget = SenderBudget(limits, most)
@@ -103,8 +116,8 @@ class FusionGate:
 
     def receive_serialized(
         self, data: bytes, channel_agent_id: str, now_ns: int, steady_s: float
-    ) -> Accepted | Rejected:
-        """Take a serialised cooptrack_msgs/InstanceFeatures; nothing is raised for a bad one.
+    ) -> Accepted[M] | Rejected:
+        """Take a serialised ROS message; nothing is raised for a bad one.
 
         Args:
             data: What came.
@@ -134,8 +147,8 @@ class FusionGate:
 
     def receive(
         self, message: Any, channel_agent_id: str, now_ns: int, *, size: int | None = None
-    ) -> Accepted | Rejected:
-        """Take a cooptrack_msgs/InstanceFeatures; nothing is raised for a bad one.
+    ) -> Accepted[M] | Rejected:
+        """Take a ROS message; nothing is raised for a bad one.
 
         Args:
             message: What came.
@@ -145,10 +158,10 @@ class FusionGate:
         """
         problem: MessageError | None = None
         published_ns: int | None = None
-        decoded: InstanceMessage | None = None
+        decoded: M | None = None
         try:
-            size = features_size(message) if size is None else size
-            decoded = features_from_message(message, self._inbox.settings.limits)
+            size = self._size_of(message) if size is None else size
+            decoded = self._read(message)
             published_ns = stamp_to_ns(message.publish_stamp) or None
             if message.world_frame_id != self._world_frame:
                 problem = MessageError(
@@ -194,12 +207,19 @@ class FusionGate:
                     return
                 self._condition.wait(_POLL_S)
 
-    def messages(self, stamp_ns: int) -> tuple[InstanceMessage, ...]:
-        """Hand out the newest young message of each sender for an ego frame."""
-        with self._condition:
-            return self._inbox.latest(stamp_ns, captured_until_ns=stamp_ns + self.wait_ns)
+    def messages(self, stamp_ns: int, *, new_only: bool = True) -> tuple[M, ...]:
+        """Hand out the newest young message of each sender for an ego frame.
 
-    def arrivals(self, messages: Iterable[InstanceMessage]) -> list[Arrival]:
+        Args:
+            stamp_ns: Capture time of the frame.
+            new_only: Hand each message out once; otherwise again while it is young.
+        """
+        with self._condition:
+            return self._inbox.latest(
+                stamp_ns, new_only=new_only, captured_until_ns=stamp_ns + self.wait_ns
+            )
+
+    def arrivals(self, messages: Iterable[M]) -> list[Arrival]:
         """When the messages that were handed out had come."""
         wanted = {(m.agent_id, m.stamp_ns) for m in messages}
         with self._condition:
@@ -224,3 +244,35 @@ class FusionGate:
         """What is known of the senders' clocks, by agent id."""
         with self._condition:
             return self._clocks.estimates(now_ns)
+
+
+class FusionGate(Gate[InstanceMessage]):
+    """The gate of cooptrack_msgs/InstanceFeatures."""
+
+    def __init__(
+        self, inbox: MessageInbox, wait_ns: int, world_frame: str, **options: Any
+    ) -> None:
+        """Start without messages; ``options`` are those of ``Gate`` that have a default."""
+        super().__init__(
+            inbox,
+            wait_ns,
+            world_frame,
+            read=lambda message: features_from_message(message, inbox.settings.limits),
+            size_of=features_size,
+            **options,
+        )
+
+
+class MapGate(Gate[BevFeature]):
+    """The gate of cooptrack_msgs/BevFeature."""
+
+    def __init__(self, inbox: MapInbox, wait_ns: int, world_frame: str, **options: Any) -> None:
+        """Start without messages; ``options`` are those of ``Gate`` that have a default."""
+        super().__init__(
+            inbox,
+            wait_ns,
+            world_frame,
+            read=lambda message: bev_from_message(message, inbox.limits),
+            size_of=bev_size,
+            **options,
+        )

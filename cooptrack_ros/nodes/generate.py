@@ -26,6 +26,7 @@ from typing import Any
 
 from cooptrack_ros.nodes.parameters import (
     AgentParameters,
+    BevMapParameters,
     ChannelParameters,
     CooperativeParameters,
     PlayerParameters,
@@ -46,6 +47,11 @@ NODES: dict[str, tuple[type[Any], str]] = {
         CooperativeParameters,
         "cooperative_node: the ego's cameras and messages of other agents in; fused tracks out. "
         + _LAUNCH.format(_NETWORK),
+    ),
+    'bev_map': (
+        BevMapParameters,
+        'bev_map_node: a ring of cameras in; the features of its map for the others, and the map '
+        'fused with theirs, out. With map:=true ' + _LAUNCH.format(_NETWORK + ', send and fuse'),
     ),
     'dataset_player': (
         PlayerParameters,

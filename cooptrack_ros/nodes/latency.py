@@ -47,9 +47,9 @@ class Stopwatch:
         self._lap_s = time.perf_counter()
 
     def ended(self, stage: str) -> None:
-        """Note that a stage is over and the next one begins."""
+        """Note that a stage is over and the next one begins; one that comes again adds up."""
         now_s = time.perf_counter()
-        self.stages_s[stage] = now_s - self._lap_s
+        self.stages_s[stage] = self.stages_s.get(stage, 0.0) + now_s - self._lap_s
         self._lap_s = now_s
 
 

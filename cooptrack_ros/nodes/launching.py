@@ -46,8 +46,8 @@ COMMON: Arguments = {
     'params_file': (
         '',
         'parameter file that is read after those of the package, for everything that has no '
-        'argument here; name the nodes in it: /<agent>/agent, /cooperative, /dataset_player, '
-        '/v2x_channel',
+        'argument here; name the nodes in it: /<agent>/agent, /cooperative, /bev_map, '
+        '/<agent>/bev_map, /dataset_player, /v2x_channel',
     ),
     'log_level': (
         'info',
@@ -67,6 +67,20 @@ PLAYBACK: Arguments = {
     'rate': ('1.0', 'speed of playing; 1.0 = as recorded, less on a slow machine'),
     'loop': ('true', 'start anew at the end; tracks are forgotten then', YES_NO),
     'start_delay': ('10.0', 'seconds until a bag starts: the time in which the networks load'),
+}
+MAPS: Arguments = {
+    'map': (
+        'false',
+        'also make semantic maps of all cameras of each agent (bev_map_node)',
+        YES_NO,
+    ),
+    'tracks': (
+        'true',
+        'false: no tracks, only maps (map:=true), for agents with rings of cameras: the trackers '
+        'take one camera per agent',
+        YES_NO,
+    ),
+    'map_weights': ('', 'weights of the map model, the same for all agents; empty = the shipped'),
 }
 VISUALIZATION: Arguments = {
     'rviz': ('true', 'open RViz with everything switched on', YES_NO),
@@ -162,6 +176,31 @@ def agent_node(
         name='agent',
         namespace=agent.agent_id,
         remappings=moved,
+        **options,
+    )
+
+
+def map_node(
+    given: Given,
+    agent: inputs.AgentInput,
+    parameters: Mapping[str, Any],
+    *,
+    namespace: str = '',
+    **options: Any,
+) -> Any:
+    """The node that makes maps of an agent's cameras; what it sends goes through the channel."""
+    moved = []
+    if given['channel'] == 'true':
+        sent = names.sent_topic(agent.agent_id, 'bev_feature')
+        moved.append((names.bev_feature_topic(agent.agent_id), sent))
+    return node(
+        given,
+        'bev_map_node',
+        'bev_map.param.yaml',
+        {**agent.parameters, **parameters, **network(given['map_weights'], given['device'])},
+        name='bev_map',
+        remappings=moved,
+        **({'namespace': namespace} if namespace else {}),
         **options,
     )
 

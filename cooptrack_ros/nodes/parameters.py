@@ -120,8 +120,8 @@ class AgentParameters(SensorParameters):
 
 
 @dataclass(frozen=True)
-class CooperativeParameters(SensorParameters):
-    """Parameters of ``cooperative_node``."""
+class ReceiverParameters(SensorParameters):
+    """What the nodes share that fuse what other agents send."""
 
     agents: tuple[str, ...] = parameter(
         ('*',), 'remote agents to listen to; * = every one that is on the air'
@@ -141,13 +141,6 @@ class CooperativeParameters(SensorParameters):
         'how far the clock of a sender may run ahead, ms',
         low=0.0,
         high=10000.0,
-        dynamic=True,
-    )
-    output_time: str = parameter(
-        'capture',
-        'time for which tracks and detections hold: that of the image, or that of publication, '
-        'predicted with their velocities',
-        choices=('capture', 'now'),
         dynamic=True,
     )
     marker_lifetime_s: float = parameter(
@@ -176,6 +169,38 @@ class CooperativeParameters(SensorParameters):
         low=0.001,
         high=10000.0,
         dynamic=True,
+    )
+
+
+@dataclass(frozen=True)
+class CooperativeParameters(ReceiverParameters):
+    """Parameters of ``cooperative_node``."""
+
+    output_time: str = parameter(
+        'capture',
+        'time for which tracks and detections hold: that of the image, or that of publication, '
+        'predicted with their velocities',
+        choices=('capture', 'now'),
+        dynamic=True,
+    )
+
+
+@dataclass(frozen=True)
+class BevMapParameters(ReceiverParameters):
+    """Parameters of ``bev_map_node``."""
+
+    send: bool = parameter(True, "send the features of the agent's own map to the others")
+    fuse: bool = parameter(
+        True, 'listen to the others and publish the map around the agent; false only sends'
+    )
+    dtype: str = parameter(
+        'int8',
+        'number format of the features on the air',
+        choices=('int8', 'fp16', 'fp32'),
+        dynamic=True,
+    )
+    max_fused: int = parameter(
+        5, 'most agents whose maps are fused, this one included; the nearest', low=1, high=64
     )
 
 

@@ -33,7 +33,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.errors import InputError
-from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
+from cooptrack_core.structures import (
+    AgentFrame,
+    BevFeature,
+    BevMap,
+    InstanceMessage,
+    TrackedObjects,
+)
 from cooptrack_ros.bags import RunWriter
 from cooptrack_ros.nodes.parameters import SensorParameters
 
@@ -48,12 +54,14 @@ class Moment:
     Attributes:
         frame: What was seen.
         messages: What was heard and fused, or of an agent that sends: what it sent.
-        tracks: What was published.
+        tracks: What was published; None of a node that makes maps.
+        map: The map that was published.
     """
 
     frame: AgentFrame
-    messages: Sequence[InstanceMessage]
-    tracks: TrackedObjects
+    messages: Sequence[InstanceMessage | BevFeature]
+    tracks: TrackedObjects | None = None
+    map: BevMap | None = None
 
 
 class Snapshots:
@@ -103,7 +111,7 @@ class Snapshots:
             raise InputError(
                 'no frame is kept',
                 field='snapshot_frames',
-                remedy='wait for the first tracks; with snapshot_frames 0 nothing is kept',
+                remedy='wait for the first result; with snapshot_frames 0 nothing is kept',
             )
         if len(list(directory.glob(f'{self._name}_*.mcap'))) >= MAX_FILES:
             raise InputError(
@@ -118,9 +126,15 @@ class Snapshots:
                 stored = {i.camera.name: _png(i.image) for i in moment.frame.images}
                 writer.write_frame(moment.frame, stored)
                 for message in moment.messages:
-                    writer.write_message(message, 'fp32')
+                    if isinstance(message, BevFeature):
+                        writer.write_bev(message, 'fp32')
+                    else:
+                        writer.write_message(message, 'fp32')
                     heard[message.agent_id] += 1
-                writer.write_tracks(moment.tracks, moment.frame.agent_id)
+                if moment.tracks is not None:
+                    writer.write_tracks(moment.tracks, moment.frame.agent_id)
+                if moment.map is not None:
+                    writer.write_map(moment.map, moment.frame.agent_id)
         said = ', '.join(f'{n} messages of {a}' for a, n in sorted(heard.items())) or 'no messages'
         return f'{path}: {len(moments)} frames, {said}, {path.stat().st_size / 1e6:.1f} MB'
 

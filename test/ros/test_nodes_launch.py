@@ -74,7 +74,7 @@ def test_every_file_and_executable_that_launch_files_name_exists():
         assert (ROOT / 'config' / name).is_file() or (ROOT / 'launch' / name).is_file(), name
     setup = (ROOT / 'setup.py').read_text()
     executables = {t for t in texts if t.endswith('_node')}
-    assert len(executables) == 4
+    assert len(executables) == 5
     for executable in executables:
         assert f"'{executable} = cooptrack_ros.nodes.{executable}:main'" in setup
     for module in {t for t in texts if t.startswith('cooptrack_ros.nodes.')}:
@@ -126,6 +126,7 @@ def test_what_launch_files_set_are_parameters_of_the_nodes_with_values_that_they
     started = launch_stubs.start(
         actions, dataset=str(dataset), channel='true', loss='0.2', agents='roadside', device='cpu',
         agent_weights='a.safetensors', cooperative_weights='b.safetensors', ego_only='true',
+        map='true', map_weights='m.safetensors',
     )  # fmt: skip
     kinds = {f'{name}_node': kind for name, (kind, _) in generate.NODES.items()}
     own = [n for n in launch_stubs.nodes(started).values() if n.package == 'cooptrack_ros']
@@ -133,6 +134,41 @@ def test_what_launch_files_set_are_parameters_of_the_nodes_with_values_that_they
     for node in own:
         values = {k: v for k, v in launch_stubs.parameters(node).items() if k != 'use_sim_time'}
         build(kinds[node.executable], values)
+
+
+def test_with_maps_each_agent_has_a_node_for_them_and_the_ego_fuses(monkeypatch, dataset):
+    actions = actions_of(monkeypatch, 'cooperative')
+    given = {'dataset': str(dataset), 'agents': 'roadside', 'map': 'true'}
+    nodes = launch_stubs.nodes(
+        launch_stubs.start(actions, **given, map_weights='m.safetensors', channel='true')
+    )
+    assert {'agent', 'bev_map'} == {n.split('/')[1] for n in nodes if n.startswith('roadside/')}
+    sender, ego = (launch_stubs.parameters(nodes[n]) for n in ('roadside/bev_map', 'bev_map'))
+    assert (sender['agent_id'], sender['fuse']) == ('roadside', False)
+    assert (ego['agent_id'], ego['send'], ego['agents']) == ('vehicle', False, ['roadside'])
+    assert sender['weights'] == ego['weights'] == 'm.safetensors'
+    assert nodes['roadside/bev_map'].remappings == [
+        ('/v2x/roadside/bev_feature', '/v2x_tx/roadside/bev_feature')
+    ]
+    assert nodes['bev_map'].on_exit is not None
+    alone = launch_stubs.nodes(launch_stubs.start(actions, **given, tracks='false'))
+    assert not {'roadside/agent', 'cooperative'} & set(alone)
+    assert {'roadside/bev_map', 'bev_map', 'dataset_player'} <= set(alone)
+    with pytest.raises(RuntimeError, match='map:=true'):
+        launch_stubs.start(actions, **(given | {'map': 'false', 'tracks': 'false'}))
+
+
+def test_a_sending_agent_may_send_maps_too(monkeypatch):
+    actions = actions_of(monkeypatch, 'agent')
+    given = {'agent_id': 'roadside_2', 'cameras': 'front,back', 'map': 'true'}
+    nodes = launch_stubs.nodes(launch_stubs.start(actions, **given))
+    assert set(nodes) == {'roadside_2/agent', 'roadside_2/bev_map'}
+    found = launch_stubs.parameters(nodes['roadside_2/bev_map'])
+    assert found['cameras'] == ['front', 'back'] and found['fuse'] is False
+    only = launch_stubs.nodes(launch_stubs.start(actions, **given, tracks='false'))
+    assert set(only) == {'roadside_2/bev_map'}
+    with pytest.raises(RuntimeError, match='map:=true'):
+        launch_stubs.start(actions, **(given | {'map': 'false', 'tracks': 'false'}))
 
 
 def test_with_the_channel_agents_send_into_it_and_the_ego_hears_what_comes_out(
@@ -368,7 +404,7 @@ def test_a_node_contains_no_perception():
 
 def test_only_the_nodes_themselves_import_ros_at_once():
     with_ros = {
-        'agent.py', 'base.py', 'channel.py', 'cooperative.py', 'lifecycle.py', 'player.py',
+        'agent.py', 'base.py', 'bev_map.py', 'channel.py', 'cooperative.py', 'lifecycle.py', 'player.py',
         'qos.py', 'sensors.py',
     }  # fmt: skip
     ros = ('rclpy', 'tf2_ros', 'sensor_msgs', 'cooptrack_msgs', 'diagnostic_msgs')
