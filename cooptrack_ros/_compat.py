@@ -96,6 +96,15 @@ def run(
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
+    interrupted = []
+
+    def on_sigint(number: int, frame: Any) -> None:
+        interrupted.append(number)
+        if len(interrupted) == 1:
+            raise KeyboardInterrupt
+
+    # Before rclpy sets its own handler, which calls this one.
+    signal.signal(signal.SIGINT, on_sigint)
     rclpy.init(args=None if args is None else list(args))
     node, part = None, None
     try:
@@ -117,6 +126,10 @@ def run(
         if node is not None:
             node.get_logger().fatal(str(error))
         return CANNOT_START
+    except RuntimeError:
+        # rclpy makes one of a KeyboardInterrupt that hits it while it converts a message.
+        if not interrupted:
+            raise
     finally:
         # Ctrl-C reaches a launched node twice: from the terminal and from launch. The second
         # one must not break the clean end that the first one began.

@@ -25,7 +25,6 @@ import itertools
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,6 @@ NEEDED = 'needs ROS 2: source it, "colcon build", source install/setup.bash'
 launch_pytest = pytest.importorskip('launch_pytest', reason=NEEDED)
 pytest.importorskip('cooptrack_msgs.msg', reason=NEEDED)
 
-import rclpy  # noqa: E402
 from ament_index_python.packages import (  # noqa: E402
     PackageNotFoundError,
     get_package_share_directory,
@@ -48,7 +46,6 @@ from launch.actions import (  # noqa: E402
 )
 from launch.event_handlers import OnProcessExit  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from vision_msgs.msg import Detection3DArray  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
@@ -62,13 +59,13 @@ except PackageNotFoundError:
     pytest.skip(NEEDED, allow_module_level=True)
 
 TEST = Path(__file__).parents[1]
-for room in ('datasets', 'perception'):
-    sys.path.insert(0, str(TEST / 'core' / room))
+for room in ('core/datasets', 'core/perception', 'launch'):
+    sys.path.insert(0, str(TEST / room))
 from builder import Spec, build_v2x_seq  # noqa: E402
+from processes import Client  # noqa: E402
 from small_models import save_pair  # noqa: E402
 
 DOMAIN = 60 + os.getpid() % 40
-PATIENCE_S = 240.0  # a loaded machine needs a minute to import torch three times
 EXITS: dict[str, int] = {}
 
 
@@ -102,36 +99,9 @@ def graph():
     )
 
 
-class Listener:
-    """Keeps what is published, in a context of its own."""
-
-    def __init__(self):
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node('listener', context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.heard: dict[str, list] = {}
-
-    def listen(self, topic, kind, qos=10):
-        self.heard[topic] = []
-        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
-
-    def until(self, condition, what):
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < end, f'not seen: {what}'
-            self.executor.spin_once(timeout_sec=0.1)
-
-    def close(self):
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
-
 @pytest.fixture
 def listener():
-    made = Listener()
+    made = Client(DOMAIN)
     yield made
     made.close()
 
@@ -219,6 +189,9 @@ def test_topics_have_their_types(listener):
         '/cooptrack/detections': 'vision_msgs/msg/Detection3DArray',
         '/cooptrack/markers': 'visualization_msgs/msg/MarkerArray',
         '/cooptrack/agents': 'visualization_msgs/msg/MarkerArray',
+        '/cooptrack/links': 'visualization_msgs/msg/MarkerArray',
+        '/cooptrack/latency': 'cooptrack_msgs/msg/Latency',
+        '/roadside/latency': 'cooptrack_msgs/msg/Latency',
         '/cooptrack/fusion_status': 'cooptrack_msgs/msg/FusionStatus',
         '/roadside/tracks': 'cooptrack_msgs/msg/TrackedObjects',
         '/v2x/roadside/instance_features': 'cooptrack_msgs/msg/InstanceFeatures',
