@@ -120,7 +120,14 @@ def agents_of_bag(path: str | Path) -> tuple[tuple[AgentInput, ...], tuple[str, 
                 form[0],
             )
         )
-    played = tuple(topic for topic in topics if not topic.startswith(_MADE_LIVE))
+    made = {f'/{a.agent_id}/{what}' for a in agents for what in ('tracks', 'markers', 'latency')}
+    played = tuple(
+        topic
+        for topic in topics
+        if topic not in made
+        and not topic.startswith(_MADE_LIVE)
+        and not topic.endswith('/transition_event')
+    )
     return tuple(agents), played
 
 

@@ -33,7 +33,8 @@ import yaml
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.structures import Role
-from cooptrack_ros.bags import names, typestore, write_dataset_bag
+from cooptrack_ros.bags import BagWriter, names, typestore, write_dataset_bag
+from cooptrack_ros.conversions import compressed_to_message
 from cooptrack_ros.nodes import generate, inputs
 from cooptrack_ros.nodes.schema import build
 
@@ -281,6 +282,20 @@ def test_agents_of_a_dataset_and_of_its_bag_are_the_same(dataset, tmp_path):
     assert {'/tf', '/tf_static', '/vehicle/front/camera_info', '/gt/markers'} <= set(topics)
 
 
+def test_of_a_bag_that_was_recorded_from_the_live_graph_only_its_inputs_are_played(tmp_path):
+    with BagWriter(tmp_path / 'live.mcap') as bag:
+        image = compressed_to_message(
+            bag.types, b'\xff\xd8', 10**9, 'roadside/front_optical_frame'
+        )
+        bag.write('/roadside/front/image_raw/compressed', 'sensor_msgs/msg/CompressedImage',
+                  image, 10**9)  # fmt: skip
+        text = bag.types.new('std_msgs/msg/String', data='')
+        for topic in ('tracks', 'markers', 'latency', 'agent/transition_event', 'other'):
+            bag.write(f'/roadside/{topic}', 'std_msgs/msg/String', text, 10**9)
+    _, topics = inputs.agents_of_bag(tmp_path / 'live.mcap')
+    assert topics == ('/roadside/front/image_raw/compressed', '/roadside/other')
+
+
 def test_agents_are_chosen_by_name_and_the_ego_always_stays(dataset):
     found = inputs.agents_of_dataset(dataset)
     assert inputs.choose(found, '', 'vehicle') == found
@@ -404,8 +419,8 @@ def test_a_node_contains_no_perception():
 
 def test_only_the_nodes_themselves_import_ros_at_once():
     with_ros = {
-        'agent.py', 'base.py', 'bev_map.py', 'channel.py', 'cooperative.py', 'lifecycle.py', 'player.py',
-        'qos.py', 'sensors.py',
+        'agent.py', 'base.py', 'bev_map.py', 'channel.py', 'cooperative.py', 'lifecycle.py',
+        'player.py', 'qos.py', 'sensors.py',
     }  # fmt: skip
     ros = ('rclpy', 'tf2_ros', 'sensor_msgs', 'cooptrack_msgs', 'diagnostic_msgs')
     found = set()
