@@ -26,6 +26,8 @@ from typing import Any
 JUMP_BACK_NS = 1_000_000_000
 # A camera that lags the others by this much is not waited for.
 SILENT_NS = 500_000_000
+# Unless cameras are slow: as long as one and a half of their latest period, up to this one.
+_LONGEST_PERIOD_NS = 2_000_000_000
 _KEPT = 8
 
 
@@ -50,11 +52,12 @@ class FrameAligner:
     """Groups images around those of one camera, the anchor.
 
     The anchor is the first camera of the list that is alive. A camera is silent when it lags the
-    newest stamp by more than ``SILENT_NS``; then the next one of the list takes over, nobody waits
-    for the silent one, and it is taken back with its next image. A group is complete when every
-    other living camera has an image captured at or after the anchor's, for then the nearest one is
-    known; or when ``poll`` finds that it waited long enough. Cameras without an image near enough
-    are left out of the group and counted. Stamps of groups grow, and no image is used twice.
+    newest stamp by more than ``SILENT_NS``, of slow cameras by one and a half periods; then the
+    next one of the list takes over, nobody waits for the silent one, and it is taken back with its
+    next image. A group is complete when every other living camera has an image captured at or
+    after the anchor's, for then the nearest one is known; or when ``poll`` finds that it waited
+    long enough. Cameras without an image near enough are left out of the group and counted. Stamps
+    of groups grow, and no image is used twice.
 
     When the stamps of a camera jump back, a new lap of a recording begins and all is forgotten.
     Images of the lap before that come in late are told by their stamps and dropped.
@@ -82,6 +85,7 @@ class FrameAligner:
         self._recent: dict[str, deque[Sighting]] = {c: deque(maxlen=_KEPT) for c in self.cameras}
         self._began_ns: int | None = None
         self._grouped_ns: int | None = None
+        self._period_ns = 0
         # Stamps at which the lap before ended, of cameras not seen in this one; late images seen.
         self._ended: dict[str, int] = {}
         self._stragglers = 0
@@ -107,6 +111,8 @@ class FrameAligner:
             self._stragglers += 1
             return []
         self._ended.pop(image.camera, None)
+        if last is not None and last < image.stamp_ns:
+            self._period_ns = min(image.stamp_ns - last, _LONGEST_PERIOD_NS)
         self._last[image.camera] = image.stamp_ns
         if self._began_ns is None:
             self._began_ns = image.stamp_ns
@@ -134,7 +140,8 @@ class FrameAligner:
         if self._began_ns is None:
             return True
         newest = max(self._last.values(), default=self._began_ns)
-        return self._last.get(camera, self._began_ns) >= newest - SILENT_NS
+        patience = max(SILENT_NS, self._period_ns * 3 // 2)
+        return self._last.get(camera, self._began_ns) >= newest - patience
 
     def _take(self, now_ns: int | None) -> list[tuple[Sighting, ...]]:
         out = []

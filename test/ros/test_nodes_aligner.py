@@ -74,6 +74,24 @@ def test_a_stamp_that_does_not_advance_is_dropped_and_a_jump_back_starts_anew():
     assert len(jumps) == 1
 
 
+def test_a_ring_of_slow_cameras_stays_together():
+    """At one image per second each camera is silent for longer than a fast one may be."""
+    names = ('front', 'right', 'left', 'back')
+    aligner, groups = make_aligner(*names), []
+    for second in range(1, 6):
+        for name in reversed(names):
+            groups += aligner.push(sighting(name, 1000 * second))
+            groups += aligner.poll((1000 * second + 5) * MS)
+    expected = [[(n, 1000 * second) for n in names] for second in range(1, 6)]
+    assert shape(groups) == expected
+    # A camera that really is dead is not waited for, whatever its period was.
+    for second in (6, 7, 8):
+        for name in ('back', 'left', 'right'):
+            groups += aligner.push(sighting(name, 1000 * second))
+    assert aligner.silent() == ('front',)
+    assert [len(g) for g in groups[5:]] == [3, 3, 3]
+
+
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=40),
     st.lists(st.booleans(), min_size=40, max_size=40),
