@@ -40,9 +40,10 @@ TYPE = 'cooptrack_msgs::msg::dds_::InstanceFeatures_/RIHS01_ab'
 def test_the_domain_bridge_passes_radio_topics_only_and_each_in_one_direction():
     bridge = yaml.safe_load((SECURITY / 'domain_bridge.yaml').read_text())
     for topic, options in bridge['topics'].items():
-        match = re.fullmatch(r'v2x/(\w+)/instance_features', topic)
+        match = re.fullmatch(r'v2x/(\w+)/(instance_features|bev_feature)', topic)
         assert match, topic
-        assert options['type'] == 'cooptrack_msgs/msg/InstanceFeatures'
+        kind = {'instance_features': 'InstanceFeatures', 'bev_feature': 'BevFeature'}[match[2]]
+        assert options['type'] == f'cooptrack_msgs/msg/{kind}'
         inward = (options['from_domain'], options['to_domain']) == (42, 0)
         assert inward == (match[1] != 'vehicle')
         assert options['qos']['reliability'] == 'best_effort'
