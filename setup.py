@@ -44,7 +44,7 @@ setup(
         include=['cooptrack_ros', 'cooptrack_ros.*', 'cooptrack_core', 'cooptrack_core.*']
     ),
     package_data={
-        'cooptrack_core': ['py.typed', 'weights/*.safetensors'],
+        'cooptrack_core': ['py.typed', 'weights/*.safetensors', 'weights/*.npz'],
         'cooptrack_ros': ['py.typed', 'report/*.html', 'report/*.css', 'report/*.js'],
     },
     data_files=[

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from torch import Tensor
 from cooptrack_core.files import atomic_path
 from cooptrack_core.models.cobevt.model import Cobevt
 
-Key = tuple[str, str, str]  # scenario, agent, frame
+Key = tuple[Path, str, str]  # directory of the scenario, agent, frame
 
 
 class MapCache:
@@ -60,13 +61,18 @@ class MapCache:
     def _load(self, key: Key, make: Callable[[], Tensor]) -> Tensor:
         if self._directory is None:
             return make().half().cpu()
-        path = self._directory / key[0] / f'{key[1]}_{key[2]}.npy'
+        # Datasets may name their scenarios alike: only the whole path tells them apart.
+        scenario = hashlib.sha256(str(key[0].resolve()).encode()).hexdigest()[:16]
+        path = self._directory / scenario / f'{key[1]}_{key[2]}.npy'
         try:
             return torch.from_numpy(np.load(path, allow_pickle=False))
         except (OSError, ValueError):  # not there yet, or damaged: made anew
             found = make().half().cpu()
-        with atomic_path(path) as partial, partial.open('wb') as file:
+        # Runs at the same time may make the same map: each writes a file of its own name first.
+        own = path.with_name(f'{path.stem}.{os.getpid()}.npy')
+        with atomic_path(own) as partial, partial.open('wb') as file:
             np.save(file, found.numpy())
+        own.replace(path)
         return found
 
 

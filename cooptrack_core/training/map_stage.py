@@ -148,7 +148,7 @@ class MapStage:
         mirror = not plan.caches_maps and rng.random() < plan.augmentation.mirror
         if mirror:
             frames = [frame.mirrored() for frame in frames]
-        scene = data.names[moment.scenario]
+        scene = data.scenarios[moment.scenario].path
         return frames, [(scene, agent, moment.frame_id) for agent in agents]
 
     def _from_images(self, scenes: list[Scene], iteration: int) -> MapOutputs:

@@ -70,6 +70,7 @@ def test_the_wheel_contains_configs_messages_launch_files_and_weights(wheel: Pat
     assert {share + name for name in expected} <= names
     packaged = tracked('cooptrack_core', '*.py') | tracked('cooptrack_ros', '*.py')
     packaged |= tracked('cooptrack_core/weights', '*.safetensors')
+    packaged |= tracked('cooptrack_core/weights', '*.npz')
     packaged |= tracked('cooptrack_ros/report', '*.js') | tracked('cooptrack_ros/report', '*.html')
     assert packaged <= names
     assert not [name for name in names if name.startswith(('test/', 'launch/', 'config/'))]

@@ -68,6 +68,7 @@ def test_an_enclave_may_speak_on_the_radio_below_its_own_name_only():
     found = policy()
     assert set(found) == {
         '/cooptrack/agent_roadside', '/cooptrack/cooperative', '/cooptrack/v2x_channel',
+        '/cooptrack/bev_map_roadside', '/cooptrack/bev_map',
     }  # fmt: skip
 
     def radio(path, right='publish'):
@@ -76,6 +77,9 @@ def test_an_enclave_may_speak_on_the_radio_below_its_own_name_only():
     assert all('/roadside/' in t for t in radio('/cooptrack/agent_roadside'))
     assert radio('/cooptrack/agent_roadside', 'subscribe') == set()
     assert radio('/cooptrack/cooperative') == set()
+    assert all('/roadside/' in t for t in radio('/cooptrack/bev_map_roadside'))
+    assert radio('/cooptrack/bev_map_roadside', 'subscribe') == set()
+    assert all('/vehicle/' in t for t in radio('/cooptrack/bev_map'))
     everything = set().union(*(r for e in found.values() for r in e.values()))
     assert not [t for t in everything if '*' in t or '?' in t]
 
@@ -89,6 +93,13 @@ def test_an_enclave_has_what_its_node_needs():
     assert inputs | {'/tf', '/tf_static', '/clock'} <= ego['subscribe']
     assert names.features_topic('roadside') in ego['subscribe'] & agent['publish']
     assert names.agent_info_topic('roadside') in agent['publish']
+    maps = found['/cooptrack/bev_map']
+    wanted = {names.bev_topic(name) for name in ('vehicle', 'drivable', 'lane')}
+    wanted |= {names.BEV_MARKERS, names.BEV_STATUS, names.BEV_SEMANTIC, names.BEV_LABEL_INFO}
+    assert wanted | {names.BEV_LATENCY, '/diagnostics', '/rosout'} <= maps['publish']
+    assert inputs | {'/tf', '/tf_static', '/clock'} <= maps['subscribe']
+    sent = names.bev_feature_topic('roadside')
+    assert sent in maps['subscribe'] & found['/cooptrack/bev_map_roadside']['publish']
     assert names.CHANNEL_STATUS in found['/cooptrack/v2x_channel']['publish']
 
 
