@@ -236,10 +236,11 @@ def _slots(x: Tensor, counts: Sequence[int], fill: Tensor | None = None) -> Tens
     if all(count == longest for count in counts):
         return torch.unflatten(x, 0, (len(counts), longest))
     empty = x.new_zeros(x.shape[1:]) if fill is None else fill.to(x)
-    out = empty.repeat(len(counts), longest, *(1 for _ in x.shape[1:]))
-    for scene, agents in zip(out, torch.split(x, list(counts)), strict=True):
-        scene[: len(agents)] = agents
-    return out
+    scenes = [
+        torch.cat([agents, empty.expand(longest - len(agents), *empty.shape)])
+        for agents in torch.split(x, list(counts))
+    ]
+    return torch.stack(scenes)
 
 
 def _backbone(config: RingBackboneConfig) -> ResNet | EfficientNetB4:

@@ -193,6 +193,21 @@ def test_maps_of_a_frozen_trunk_are_shared_on_disk_and_belong_to_their_trunk(
     assert len(others) == len(made)
 
 
+def test_scenes_of_different_sizes_train_the_compression(data: MapTrainingData):
+    recipe = plan(together=True, frozen=('backbone', 'sinbevt'), agent_dropout=0.5)
+    recipe = replace(recipe, optimisation=replace(recipe.optimisation, batch_size=4))
+    run = stage(data, recipe, replace(CONFIG, compression=8))
+    counts = set()
+    combine = run.model.combine
+    run.model.combine = lambda *a: counts.add(a[2]) or combine(*a)  # type: ignore[method-assign]
+    for iteration in range(3):
+        sum(run.losses(iteration).values()).backward()
+    assert any(len(set(sizes)) > 1 for sizes in counts)
+    compressor = run.model.compressor
+    assert compressor is not None
+    assert all(bool((p.grad != 0).any()) for p in compressor.shrink[0].parameters())
+
+
 def test_a_blind_ego_rests_on_the_others_maps(data: MapTrainingData):
     recipe = plan(together=True, frozen=('backbone', 'sinbevt'))
     seeing = stage(data, recipe).losses(0)
