@@ -72,6 +72,17 @@ def test_the_json_holds_protocol_and_every_method(data: Path, tmp_path: Path):
     assert prior['drivable'] > 0.2
 
 
+def test_without_weights_the_shipped_ones_and_their_prior_are_evaluated(
+    data: Path, tmp_path: Path
+):
+    out = tmp_path / 'maps.json'
+    assert cli.main(['evaluate', str(data), '--map', '--every', '4', '--json', str(out)]) == 0
+    methods = json.loads(out.read_text())['methods']
+    assert set(methods) == {'no_fusion', 'map_fusion', 'cobevt', 'prior'}
+    assert methods['cobevt']['bytes_per_message'] > 1000
+    assert methods['cobevt']['drivable'] != methods['no_fusion']['drivable']
+
+
 def test_the_mean_map_of_a_training_set_can_be_kept(data: Path, tmp_path: Path):
     alone = weights(tmp_path / 'alone.safetensors', operator='no_fusion')
     kept, out = tmp_path / 'prior.npz', tmp_path / 'maps.json'
