@@ -29,20 +29,19 @@ from cooptrack_core.errors import MessageError
 from cooptrack_core.structures import BevFeature
 from cooptrack_core.v2x import Reason, quantise
 from cooptrack_core.v2x.bev_codec import BevLimits, BevPayload, decode_bev, pack_bev
-from cooptrack_core.v2x.checks import read_pose
 from cooptrack_core.v2x.envelope import Dtype, Sender
 from cooptrack_core.v2x.quantise import Encoding
-from cooptrack_ros.conversions.geometry import (
-    header,
-    ns_to_stamp,
-    pose_with_covariance,
-    stamp_to_ns,
-)
-from cooptrack_ros.conversions.instances import AGENT_TYPES, read_extensions
 from cooptrack_ros.conversions.message_types import MessageTypes
+from cooptrack_ros.conversions.radio import (
+    check_version,
+    key_of,
+    read_covariance,
+    read_extensions,
+    read_sender,
+    sender_fields,
+)
 
 TYPE = 'cooptrack_msgs/msg/BevFeature'
-VERSION_MAJOR, VERSION_MINOR = 1, 0
 
 _DTYPES: dict[Encoding, int] = {
     Encoding.FLOAT32: 1,
@@ -85,18 +84,14 @@ def bev_to_message(
     payload = pack_bev(feature, dtype, deflate)
     return types.new(
         TYPE,
-        header=header(types, feature.stamp_ns, frame_id or f'{feature.agent_id}/base_link'),
-        publish_stamp=ns_to_stamp(types, publish_stamp_ns),
-        clock_quality=clock_quality,
-        schema_version_major=VERSION_MAJOR,
-        schema_version_minor=VERSION_MINOR,
-        agent_id=feature.agent_id,
-        agent_type=AGENT_TYPES[feature.role],
-        model_id=feature.model_id,
-        session_id=feature.session_id,
-        sequence=feature.sequence,
-        world_frame_id=world_frame_id,
-        pose=pose_with_covariance(types, feature.world_SE3_agent, feature.pose_covariance),
+        **sender_fields(
+            types,
+            feature,
+            frame_id=frame_id or f'{feature.agent_id}/base_link',
+            world_frame_id=world_frame_id,
+            publish_stamp_ns=publish_stamp_ns,
+            clock_quality=clock_quality,
+        ),
         shape=np.array([payload.channels, payload.rows, payload.columns], dtype=np.uint32),
         cell=float(payload.cell),
         dtype=_DTYPES[payload.encoding],
@@ -115,8 +110,7 @@ def bev_to_bytes(message: Any, limits: BevLimits | None = None) -> bytes:
         MessageError: The version is another, or sizes do not fit together.
     """
     limits = limits or BevLimits()
-    if message.schema_version_major != VERSION_MAJOR:
-        raise MessageError(Reason.VERSION, f'schema version {message.schema_version_major}')
+    check_version(message)
     read_extensions(message)  # none is known; but what claims to be one must be one
     data = bytes(memoryview(message.data).cast('B'))
     channels, rows, columns = (int(v) for v in message.shape)
@@ -124,26 +118,16 @@ def bev_to_bytes(message: Any, limits: BevLimits | None = None) -> bytes:
         raise MessageError(
             Reason.OVERSIZED, f'{len(data)} bytes, {channels} x {rows} x {columns} values'
         )
-    encoding = _key(_DTYPES, message.dtype, 'dtype')
+    encoding = key_of(_DTYPES, message.dtype, 'dtype')
     size = quantise.packed_size(encoding, channels, rows * columns)
     if not message.deflated and len(data) != size:
         raise MessageError(Reason.MALFORMED, f'{len(data)} bytes of features, {size} are due')
-    place, turn = message.pose.pose.position, message.pose.pose.orientation
-    numbers = [turn.w, turn.x, turn.y, turn.z, place.x, place.y, place.z]
-    if not np.isfinite([*numbers, message.cell]).all():
-        raise MessageError(Reason.NOT_FINITE, 'pose or cell')
+    if not np.isfinite(message.cell):
+        raise MessageError(Reason.NOT_FINITE, 'cell')
+    sender = Sender(dtype=_WORDS[encoding], **read_sender(message))
     try:
         payload = BevPayload(
-            sender=Sender(
-                dtype=_WORDS[encoding],
-                agent_id=message.agent_id,
-                model_id=message.model_id,
-                role=_key(AGENT_TYPES, message.agent_type, 'agent_type'),
-                session_id=int(message.session_id),
-                sequence=int(message.sequence),
-                stamp_ns=stamp_to_ns(message.header.stamp),
-                pose=read_pose(numbers[:4], numbers[4:]),
-            ),
+            sender=sender,
             rows=rows,
             columns=columns,
             channels=channels,
@@ -151,7 +135,7 @@ def bev_to_bytes(message: Any, limits: BevLimits | None = None) -> bytes:
             encoding=encoding,
             deflated=bool(message.deflated),
             body=data,
-            pose_covariance=np.asarray(message.pose.covariance, dtype=np.float64).reshape(6, 6),
+            pose_covariance=read_covariance(message),
         )
         return payload.seal()
     except MessageError:
@@ -173,10 +157,3 @@ def bev_from_message(message: Any, limits: BevLimits | None = None) -> BevFeatur
 def bev_size(message: Any) -> int:
     """Bytes the message takes on the air, for counters; also of a message that is refused."""
     return len(message.data) + len(message.extension_data) + 500
-
-
-def _key(table: dict[Any, int], code: int, field: str) -> Any:
-    for key, value in table.items():
-        if value == code:
-            return key
-    raise MessageError(Reason.MALFORMED, f'{field} {code}')

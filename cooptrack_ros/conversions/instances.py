@@ -28,13 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.errors import MessageError
-from cooptrack_core.geometry import SE3, PerceptionRange
-from cooptrack_core.structures import InstanceMessage, Role
+from cooptrack_core.structures import InstanceMessage
 from cooptrack_core.v2x import Limits, Reason, decode_message, encode_message, quantise
-from cooptrack_core.v2x.checks import read_pose, read_range
+from cooptrack_core.v2x.checks import read_range
 from cooptrack_core.v2x.codec import (
-    VERSION_MAJOR,
-    VERSION_MINOR,
     Head,
     Section,
     compose,
@@ -44,17 +41,18 @@ from cooptrack_core.v2x.codec import (
 )
 from cooptrack_core.v2x.envelope import Dtype, covariance_section, section
 from cooptrack_core.v2x.quantise import Encoding
-from cooptrack_ros.conversions.geometry import (
-    header,
-    ns_to_stamp,
-    pose_with_covariance,
-    stamp_to_ns,
-)
 from cooptrack_ros.conversions.message_types import MessageTypes
+from cooptrack_ros.conversions.radio import (
+    check_version,
+    key_of,
+    read_covariance,
+    read_extensions,
+    read_sender,
+    sender_fields,
+)
 
 TYPE = 'cooptrack_msgs/msg/InstanceFeatures'
 
-AGENT_TYPES = {Role.VEHICLE: 1, Role.ROADSIDE: 2}
 _DTYPES: dict[Dtype, int] = {'fp32': 1, 'fp16': 2, 'int8': 3}
 _ENCODINGS: dict[Dtype, Encoding] = {
     'fp32': Encoding.FLOAT32,
@@ -99,18 +97,14 @@ def features_to_message(
     names = sorted(message.extensions)
     return types.new(
         TYPE,
-        header=header(types, message.stamp_ns, frame_id or f'{message.agent_id}/lidar'),
-        publish_stamp=ns_to_stamp(types, publish_stamp_ns),
-        clock_quality=clock_quality,
-        schema_version_major=VERSION_MAJOR,
-        schema_version_minor=VERSION_MINOR,
-        agent_id=message.agent_id,
-        agent_type=AGENT_TYPES[message.role],
-        model_id=message.model_id,
-        session_id=message.session_id,
-        sequence=message.sequence,
-        world_frame_id=world_frame_id,
-        pose=pose_with_covariance(types, message.world_SE3_agent, message.pose_covariance),
+        **sender_fields(
+            types,
+            message,
+            frame_id=frame_id or f'{message.agent_id}/lidar',
+            world_frame_id=world_frame_id,
+            publish_stamp_ns=publish_stamp_ns,
+            clock_quality=clock_quality,
+        ),
         perception_range=np.array(message.range.as_tuple()),
         shape=np.array([len(_FEATURES), head.n, head.d], dtype=np.uint32),
         dtype=_DTYPES[dtype],
@@ -159,32 +153,23 @@ def features_to_bytes(message: Any, limits: Limits | None = None) -> bytes:
         MessageError: The version is another, or sizes do not fit together.
     """
     limits = limits or Limits()
-    if message.schema_version_major != VERSION_MAJOR:
-        raise MessageError(Reason.VERSION, f'schema version {message.schema_version_major}')
+    check_version(message)
     streams, n, d = (int(v) for v in message.shape)
     c = int(message.class_count)
     if n > limits.max_instances or d > limits.max_feature_size or c > limits.max_classes:
         raise MessageError(Reason.OVERSIZED, f'{n} instances x {d} features, {c} classes')
-    dtype = _key(_DTYPES, message.dtype, 'dtype')
+    dtype = key_of(_DTYPES, message.dtype, 'dtype')
     encoding = _ENCODINGS[dtype]
     size = quantise.packed_size(encoding, n, d)
     data = memoryview(message.data).cast('B')
     if streams != len(_FEATURES) or len(data) != streams * size:
         raise MessageError(Reason.MALFORMED, f'{len(data)} bytes for shape {[streams, n, d]}')
-    pose, orientation = message.pose.pose.position, message.pose.pose.orientation
-    numbers = [orientation.w, orientation.x, orientation.y, orientation.z, pose.x, pose.y, pose.z]
-    if not np.isfinite([*numbers, *message.perception_range]).all():
-        raise MessageError(Reason.NOT_FINITE, 'pose or range')
+    if not np.isfinite(message.perception_range).all():
+        raise MessageError(Reason.NOT_FINITE, 'range')
     head = Head(
         dtype=dtype,
-        agent_id=message.agent_id,
-        model_id=message.model_id,
-        role=_key(AGENT_TYPES, message.agent_type, 'agent_type'),
-        session_id=int(message.session_id),
-        sequence=int(message.sequence),
-        stamp_ns=stamp_to_ns(message.header.stamp),
-        pose=_checked_pose(numbers),
-        range=_checked_range(message.perception_range),
+        **read_sender(message),
+        range=read_range([float(v) for v in message.perception_range]),
         n=n,
         d=d,
         c=c,
@@ -205,8 +190,7 @@ def features_to_bytes(message: Any, limits: Limits | None = None) -> bytes:
         section(Section.TRACK_IDS, *quantise.pack_ids(ids)),
     ]  # fmt: skip
     try:
-        covariance = np.asarray(message.pose.covariance, dtype=np.float64).reshape(6, 6)
-        sections += covariance_section(covariance)
+        sections += covariance_section(read_covariance(message))
         sections += [extension(k, v) for k, v in read_extensions(message).items()]
         return compose(head, sections)
     except MessageError:
@@ -237,36 +221,7 @@ def features_size(message: Any) -> int:
     return typed + 500  # header, pose with covariance, range, names
 
 
-def _key(table: dict[Any, int], code: int, field: str) -> Any:
-    for key, value in table.items():
-        if value == code:
-            return key
-    raise MessageError(Reason.MALFORMED, f'{field} {code}')
-
-
 def _flat(values: Any, dtype: Any, count: int, name: str) -> NDArray[Any]:
     if len(values) != count:
         raise MessageError(Reason.MALFORMED, f'{name} has {len(values)} values, not {count}')
     return np.asarray(values, dtype=dtype)
-
-
-def read_extensions(message: Any) -> dict[str, bytes]:
-    """Further fields of a message of the radio.
-
-    Raises:
-        MessageError: Keys, sizes and bytes do not fit together.
-    """
-    keys, sizes = list(message.extension_keys), [int(v) for v in message.extension_sizes]
-    data = bytes(memoryview(message.extension_data).cast('B'))
-    if len(keys) != len(sizes) or sum(sizes) != len(data) or len(set(keys)) != len(keys):
-        raise MessageError(Reason.MALFORMED, 'extensions')
-    ends = np.cumsum(sizes, dtype=np.int64)
-    return {k: data[e - s : e] for k, s, e in zip(keys, sizes, ends, strict=True)}
-
-
-def _checked_pose(numbers: list[float]) -> SE3:
-    return read_pose(numbers[:4], numbers[4:])
-
-
-def _checked_range(values: Any) -> PerceptionRange:
-    return read_range([float(v) for v in values])

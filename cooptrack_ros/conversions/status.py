@@ -28,8 +28,8 @@ from cooptrack_core.v2x import InboxStats, PeerStats
 from cooptrack_core.v2x.clocks import ClockEstimate
 from cooptrack_core.v2x.link import LinkModel
 from cooptrack_ros.conversions.geometry import header, ns_to_stamp
-from cooptrack_ros.conversions.instances import AGENT_TYPES
 from cooptrack_ros.conversions.message_types import MessageTypes
+from cooptrack_ros.conversions.radio import AGENT_TYPES
 
 _REFERENCES = {'capture': 1, 'publish': 2}
 

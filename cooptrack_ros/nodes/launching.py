@@ -164,10 +164,6 @@ def agent_node(
     **options: Any,
 ) -> Any:
     """The node of an agent that sends; through the channel when there is one."""
-    moved = list(remappings)
-    if given['channel'] == 'true':
-        sent = names.sent_topic(agent.agent_id, 'instance_features')
-        moved.append((names.features_topic(agent.agent_id), sent))
     return node(
         given,
         'agent_node',
@@ -175,7 +171,7 @@ def agent_node(
         {**agent.parameters, **network(weights, given['device'])},
         name='agent',
         namespace=agent.agent_id,
-        remappings=moved,
+        remappings=[*remappings, *_sent(given, agent, 'instance_features')],
         **options,
     )
 
@@ -189,20 +185,23 @@ def map_node(
     **options: Any,
 ) -> Any:
     """The node that makes maps of an agent's cameras; what it sends goes through the channel."""
-    moved = []
-    if given['channel'] == 'true':
-        sent = names.sent_topic(agent.agent_id, 'bev_feature')
-        moved.append((names.bev_feature_topic(agent.agent_id), sent))
     return node(
         given,
         'bev_map_node',
         'bev_map.param.yaml',
         {**agent.parameters, **parameters, **network(given['map_weights'], given['device'])},
         name='bev_map',
-        remappings=moved,
+        remappings=_sent(given, agent, 'bev_feature'),
         **({'namespace': namespace} if namespace else {}),
         **options,
     )
+
+
+def _sent(given: Given, agent: inputs.AgentInput, what: str) -> list[tuple[str, str]]:
+    """Remapping of what an agent sends to where the channel takes it, when there is one."""
+    if given['channel'] != 'true':
+        return []
+    return [(names.air_topic(agent.agent_id, what), names.sent_topic(agent.agent_id, what))]
 
 
 def channel(given: Given) -> list[Any]:
