@@ -105,7 +105,7 @@ def load_map(options: argparse.Namespace) -> MapModel | None:
     Raises:
         InputError: The file is missing or is no map model, or the device is not there.
     """
-    if not getattr(options, 'map', False):
+    if not options.map:
         return None
     torch.set_num_threads(options.threads)
     path = options.map_weights or map_weights()

@@ -37,28 +37,13 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
             remedy=f'use {FIRST_HELD_OUT_SEED} or more',
         )
     scene = simulated_scene(options.output / 'scene', options.seed, terminal)
-    arguments = argparse.Namespace(
-        command='run',
-        input=scene,
-        output=options.output,
-        scene=None,
-        ego='vehicle',
-        agent_weights=None,
-        roadside_weights=None,
-        cooperative_weights=None,
-        device='cpu',
-        backend='torch',
-        precision='fp32',
-        exported=None,
-        threads=2,
-        dtype='int8',
-        latency_ms=0.0,
-        jitter_ms=0.0,
-        loss=0.0,
-        seed=0,
-        json=options.json,
-        quiet=options.quiet,
+    # By the parser, so that the demo is exactly `cooptrack run` with its defaults.
+    from cooptrack_ros.cli import build_parser
+
+    arguments = build_parser().parse_args(
+        ['run', str(scene), '-o', str(options.output), '--threads', '2']
     )
+    arguments.json, arguments.quiet = options.json, options.quiet
     return run_command.run(arguments, terminal)
 
 

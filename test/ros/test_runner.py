@@ -30,6 +30,7 @@ from cooptrack_core.models.checkpoint import read_metadata
 from cooptrack_core.perception import ModelSet, StreamOptions, load_model
 from cooptrack_ros import cli
 from cooptrack_ros.bags import typestore
+from cooptrack_ros.commands import demo
 from cooptrack_ros.recordings import OpenRecording
 from cooptrack_ros.runner import run_recording
 
@@ -224,6 +225,16 @@ def test_a_wrong_option_is_one_line_with_a_remedy(
         assert word in said
     assert 'Traceback' not in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_runs_its_scene_with_the_shipped_weights(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, 'simulated_scene', lambda *arguments: scene)
+    assert cli.main(['demo', '--output', str(tmp_path / 'out'), '--quiet']) == 0
+    written = {p.name for p in (tmp_path / 'out').iterdir()}
+    assert written == {'run.mcap', 'report.html', 'metrics.json'}
+    assert set(read(tmp_path / 'out/metrics.json')['methods']) == METHODS
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
