@@ -43,15 +43,13 @@ from cooptrack_ros.conversions import (
 )
 from cooptrack_ros.conversions.bev import TYPE
 from cooptrack_ros.conversions.cdr import CdrChecker
-from cooptrack_ros.nodes import base, qos
+from cooptrack_ros.nodes import base, peers, qos
 from cooptrack_ros.nodes.gate import MapGate
 from cooptrack_ros.nodes.health import OK, WARN, Health, PerSecond, peer_health
 from cooptrack_ros.nodes.latency import Stopwatch
 from cooptrack_ros.nodes.parameters import BevMapParameters, declare, watch
-from cooptrack_ros.nodes.peers import Peers, inbox_settings, lifetime_ns, rate_limits
 from cooptrack_ros.nodes.snapshot import Moment
 
-_MS = 1_000_000
 _SHIPPED = 'cobevt_tiny.safetensors'
 
 
@@ -86,7 +84,9 @@ class BevMapNode:
             load=load_map_model,
         )
         self._rates = PerSecond()
-        self._peers = Peers(node, p, self._base.report, BevFeatureMessage, names.bev_feature_topic)
+        self._peers = peers.Peers(
+            node, p, self._base.report, BevFeatureMessage, names.bev_feature_topic
+        )
         self._markers: MapMarkers | None = None
         watch(node, p, self._change)
 
@@ -139,11 +139,9 @@ class BevMapNode:
         """Take over what may change while running."""
         p = parameters
         if self._gate is not None:
-            self._gate.change(
-                wait_ns=round(p.wait_ms * _MS), settings=inbox_settings(p), limits=rate_limits(p)
-            )
+            peers.change(self._gate, p)
         if self._markers is not None:
-            self._markers.lifetime_ns = lifetime_ns(p)
+            self._markers.lifetime_ns = peers.lifetime_ns(p)
         self._base.change(p)
         self._p = p
 
@@ -153,10 +151,10 @@ class BevMapNode:
         own = model.limits
         limits = BevLimits(max_bytes=most, grid=own.grid, channels=own.channels)
         self._gate = MapGate(
-            MapInbox(model.model_id, p.agent_id, inbox_settings(p), limits),
-            round(p.wait_ms * _MS),
+            MapInbox(model.model_id, p.agent_id, peers.inbox_settings(p), limits),
+            peers.wait_ns(p),
             p.world_frame,
-            limits=rate_limits(p),
+            limits=peers.rate_limits(p),
             # Typed fields take a little more room than the same bytes on the air.
             checker=CdrChecker(typestore(), TYPE, most + 4096, limits.max_sections),
             deserialize=lambda data: deserialize_message(data, BevFeatureMessage),
@@ -165,7 +163,7 @@ class BevMapNode:
     def _advertise(self) -> None:
         out, p = self._base.advertise, self._p
         self._markers = MapMarkers(
-            self._base.types, frame_id=p.world_frame, lifetime_ns=lifetime_ns(p)
+            self._base.types, frame_id=p.world_frame, lifetime_ns=peers.lifetime_ns(p)
         )
         self._grids_out = {
             name: out(OccupancyGrid, names.bev_topic(name), 'latched') for name in MAP_CLASSES

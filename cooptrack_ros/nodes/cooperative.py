@@ -40,15 +40,13 @@ from cooptrack_ros.conversions import (
 )
 from cooptrack_ros.conversions.cdr import CdrChecker
 from cooptrack_ros.conversions.instances import TYPE
-from cooptrack_ros.nodes import base
+from cooptrack_ros.nodes import base, peers
 from cooptrack_ros.nodes.gate import FusionGate
 from cooptrack_ros.nodes.health import Health, PerSecond, peer_health
 from cooptrack_ros.nodes.latency import Stopwatch
 from cooptrack_ros.nodes.parameters import CooperativeParameters, declare, watch
-from cooptrack_ros.nodes.peers import Peers, inbox_settings, lifetime_ns, rate_limits
 from cooptrack_ros.nodes.snapshot import Moment
 
-_MS = 1_000_000
 # An agent that was not heard for so long is not shown any more.
 _GONE_NS = 3_000_000_000
 
@@ -84,7 +82,9 @@ class CooperativeNode:
         self._rates = PerSecond()
         self._agents: dict[str, tuple[Role, SE3]] = {}
         self._seen_ns: dict[str, int] = {}
-        self._peers = Peers(node, p, self._base.report, InstanceFeatures, names.features_topic)
+        self._peers = peers.Peers(
+            node, p, self._base.report, InstanceFeatures, names.features_topic
+        )
         watch(node, p, self._change)
 
     def configure(self) -> None:
@@ -102,12 +102,12 @@ class CooperativeNode:
                 'are fused. Remedy: use cooperative weights of "cooptrack train"'
             )
         self._perception = CooperativePerception(model, p.agent_id)
-        settings = inbox_settings(p)
+        settings = peers.inbox_settings(p)
         self._gate = FusionGate(
             MessageInbox(model.sender_id, p.agent_id, settings),
-            round(p.wait_ms * _MS),
+            peers.wait_ns(p),
             p.world_frame,
-            limits=rate_limits(p),
+            limits=peers.rate_limits(p),
             # Typed fields take a little more room than the same bytes on the air.
             checker=CdrChecker(
                 typestore(), TYPE, settings.limits.max_bytes + 4096, settings.limits.max_sections
@@ -115,7 +115,7 @@ class CooperativeNode:
             deserialize=lambda data: deserialize_message(data, InstanceFeatures),
         )
         self._markers = MarkerBuilder(
-            self._base.types, frame_id=p.world_frame, lifetime_ns=lifetime_ns(p)
+            self._base.types, frame_id=p.world_frame, lifetime_ns=peers.lifetime_ns(p)
         )
         self._advertise()
 
@@ -144,10 +144,8 @@ class CooperativeNode:
         """Take thresholds over while running."""
         p = parameters
         if self._gate is not None:
-            self._gate.change(
-                wait_ns=round(p.wait_ms * _MS), settings=inbox_settings(p), limits=rate_limits(p)
-            )
-            self._markers.lifetime_ns = lifetime_ns(p)
+            peers.change(self._gate, p)
+            self._markers.lifetime_ns = peers.lifetime_ns(p)
         self._base.change(p)
         self._p = p
 
@@ -202,7 +200,7 @@ class CooperativeNode:
         if self._markers_out.get_subscription_count():
             self._markers_out.publish(self._markers.update(tracks, here))
         self._see(frame, messages)
-        shown: dict[str, Any] = {'frame_id': world, 'lifetime_ns': lifetime_ns(p)}
+        shown: dict[str, Any] = {'frame_id': world, 'lifetime_ns': peers.lifetime_ns(p)}
         if self._agents_out.get_subscription_count():
             self._agents_out.publish(agent_markers(types, self._agents, tracks.stamp_ns, **shown))
         if self._links_out.get_subscription_count():

@@ -132,6 +132,16 @@ def rate_limits(p: ReceiverParameters) -> RateLimits:
     return RateLimits(rate, max(rate, 1.0), data, max(data, largest))
 
 
+def wait_ns(p: ReceiverParameters) -> int:
+    """How long an ego frame waits for the others."""
+    return round(p.wait_ms * _MS)
+
+
+def change(gate: Gate[Any], p: ReceiverParameters) -> None:
+    """Take over into a gate what may change while running."""
+    gate.change(wait_ns=wait_ns(p), settings=inbox_settings(p), limits=rate_limits(p))
+
+
 def lifetime_ns(p: ReceiverParameters) -> int:
     """Lifetime of markers."""
     return round(p.marker_lifetime_s * 1e9)

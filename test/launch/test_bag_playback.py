@@ -33,31 +33,14 @@ launch_pytest = pytest.importorskip('launch_pytest', reason=NEEDED)
 pytest.importorskip('cooptrack_msgs.msg', reason=NEEDED)
 pytest.importorskip('rosbag2_py', reason=NEEDED)
 
-from ament_index_python.packages import (  # noqa: E402
-    PackageNotFoundError,
-    get_package_share_directory,
-)
-from launch.actions import (  # noqa: E402
-    IncludeLaunchDescription,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-)
-from launch.event_handlers import OnProcessExit  # noqa: E402
-from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
-
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset  # noqa: E402
 from cooptrack_msgs.msg import ChannelStatus, Latency, TrackedObjects  # noqa: E402
 from cooptrack_ros.bags import write_dataset_bag  # noqa: E402
-from launch import LaunchDescription  # noqa: E402
-
-try:
-    SHARE = Path(get_package_share_directory('cooptrack_ros'))
-except PackageNotFoundError:
-    pytest.skip(NEEDED, allow_module_level=True)
 
 TEST = Path(__file__).parents[1]
 for room in ('core/datasets', 'core/perception', 'launch'):
     sys.path.insert(0, str(TEST / room))
+import graphs  # noqa: E402
 from builder import Spec, build_v2x_seq  # noqa: E402
 from processes import Client  # noqa: E402
 from small_models import save_pair  # noqa: E402
@@ -75,32 +58,17 @@ def graph():
     # Values for one node alone, by its name.
     file = directory / 'mine.yaml'
     file.write_text('/roadside/agent:\n  ros__parameters:\n    dtype: fp32\n')
-    return LaunchDescription(
-        [
-            SetEnvironmentVariable('ROS_DOMAIN_ID', str(DOMAIN)),
-            RegisterEventHandler(
-                OnProcessExit(
-                    on_exit=lambda event, _: EXITS.update(
-                        {event.process_name.rsplit('-', 1)[0]: event.returncode}
-                    )
-                )
-            ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'cooperative.launch.py')),
-                launch_arguments={
-                    'bag': str(directory / 'bag'),
-                    'agent_weights': str(agent),
-                    'cooperative_weights': str(cooperative),
-                    'params_file': str(file),
-                    'channel': 'true',
-                    'latency_ms': '20',
-                    'rviz': 'false',
-                    'rate': '0.25',
-                    'start_delay': '5.0',
-                }.items(),
-            ),
-            launch_pytest.actions.ReadyToTest(),
-        ]
+    return graphs.cooperative(
+        DOMAIN,
+        EXITS,
+        bag=directory / 'bag',
+        agent_weights=agent,
+        cooperative_weights=cooperative,
+        params_file=file,
+        channel='true',
+        latency_ms=20,
+        rate=0.25,
+        start_delay=5.0,
     )
 
 

@@ -34,33 +34,17 @@ NEEDED = 'needs ROS 2: source it, "colcon build", source install/setup.bash'
 launch_pytest = pytest.importorskip('launch_pytest', reason=NEEDED)
 pytest.importorskip('cooptrack_msgs.msg', reason=NEEDED)
 
-from ament_index_python.packages import (  # noqa: E402
-    PackageNotFoundError,
-    get_package_share_directory,
-)
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from launch.actions import (  # noqa: E402
-    IncludeLaunchDescription,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-)
-from launch.event_handlers import OnProcessExit  # noqa: E402
-from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from vision_msgs.msg import Detection3DArray  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from cooptrack_msgs.msg import FusionStatus, InstanceFeatures, TrackedObjects  # noqa: E402
-from launch import LaunchDescription  # noqa: E402
-
-try:
-    SHARE = Path(get_package_share_directory('cooptrack_ros'))
-except PackageNotFoundError:
-    pytest.skip(NEEDED, allow_module_level=True)
 
 TEST = Path(__file__).parents[1]
 for room in ('core/datasets', 'core/perception', 'launch'):
     sys.path.insert(0, str(TEST / room))
+import graphs  # noqa: E402
 from builder import Spec, build_v2x_seq  # noqa: E402
 from processes import Client  # noqa: E402
 from small_models import save_pair  # noqa: E402
@@ -74,28 +58,13 @@ def graph():
     directory = Path(tempfile.mkdtemp(prefix='cooptrack_launch_'))
     dataset = build_v2x_seq(directory / 'dataset', Spec(frames=15)).root
     agent, cooperative = save_pair(directory)
-    return LaunchDescription(
-        [
-            SetEnvironmentVariable('ROS_DOMAIN_ID', str(DOMAIN)),
-            RegisterEventHandler(
-                OnProcessExit(
-                    on_exit=lambda event, _: EXITS.update(
-                        {event.process_name.rsplit('-', 1)[0]: event.returncode}
-                    )
-                )
-            ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'cooperative.launch.py')),
-                launch_arguments={
-                    'dataset': str(dataset),
-                    'agent_weights': str(agent),
-                    'cooperative_weights': str(cooperative),
-                    'rviz': 'false',
-                    'rate': '0.25',
-                }.items(),
-            ),
-            launch_pytest.actions.ReadyToTest(),
-        ]
+    return graphs.cooperative(
+        DOMAIN,
+        EXITS,
+        dataset=dataset,
+        agent_weights=agent,
+        cooperative_weights=cooperative,
+        rate=0.25,
     )
 
 
