@@ -136,7 +136,8 @@ def map_options(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='[NAME=]FILE',
-        help='map models; NAME is cobevt, or no_fusion for one without fusion, if left out '
+        help='map models; NAME is cobevt, or no_fusion for one without fusion, if left out; files '
+        'of one name are runs of one method with different seeds, of which the mean is told '
         '(default: the shipped ones, and their prior)',
     )
     group.add_argument(

@@ -192,14 +192,15 @@ def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '--over',
         required=True,
-        choices=('latency', 'loss', 'pose', 'rotation', 'clock', 'agents', 'cameras'),
+        choices=('latency', 'loss', 'pose', 'rotation', 'clock', 'agents', 'cameras',
+                 'compression'),
         help='latency (ms, with and without compensation), loss (share of messages), pose (metres '
         'and as many degrees), rotation (degrees), clock (ms ahead), agents (number of remote '
-        'agents), cameras (with --map: cameras that the ego has lost)',
-    )
+        'agents); with --map: agents, cameras (that the ego has lost), compression (of the given '
+        '--map-weights)',
+    )  # fmt: skip
     parser.add_argument(
         '--values',
-        required=True,
         metavar='A,B,C',
         help='where to evaluate; write --values=-100,0,100 if the first one is negative',
     )

@@ -61,8 +61,9 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         nargs='+',
         default=[],
         metavar='PART',
-        help='parts that the cooperative stage goes without, for ablations: mdfe, caa, gba, '
-        'history_0 to history_3',
+        help='parts that the stage goes without, for ablations; cooperative: mdfe, caa, gba, '
+        'history_0 to history_3; map: sin_global, self_attention, ground; map_cooperative: '
+        'fuse_local, fuse_global',
     )
     parser.add_argument(
         '--operator',

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -189,6 +189,28 @@ def map_report(protocol: MapProtocol, methods: Mapping[str, MapScore]) -> dict[s
         'protocol': protocol.as_dict(),
         'methods': {name: score.as_dict() for name, score in methods.items()},
     }
+
+
+def mean_of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Numbers of one method trained several times.
+
+    Args:
+        runs: Numbers of each training run, as ``MapScore.as_dict``.
+
+    Returns:
+        The mean of every number, None where a run has none; ``deviation`` has the standard
+        deviation (n - 1) of each, ``runs`` the runs.
+    """
+    mean: dict[str, float | None] = {}
+    deviation: dict[str, float | None] = {}
+    for name, value in runs[0].items():
+        if isinstance(value, dict):
+            continue
+        values = [run[name] for run in runs]
+        known = None not in values
+        mean[name] = float(np.mean(values)) if known else None
+        deviation[name] = float(np.std(values, ddof=1)) if known and len(runs) > 1 else None
+    return {**mean, 'deviation': deviation, 'runs': [dict(run) for run in runs]}
 
 
 def _iou(predicted: Mask, truth: Mask) -> float | None:

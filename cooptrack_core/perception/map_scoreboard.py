@@ -26,7 +26,7 @@ import torch
 from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation.map_prior import MapPrior
 from cooptrack_core.evaluation.map_protocol import MapProtocol, Masks
-from cooptrack_core.evaluation.maps import MapScore, map_report
+from cooptrack_core.evaluation.maps import MapScore, map_report, mean_of_runs
 from cooptrack_core.geometry.bev_warp import warp_to_ego
 from cooptrack_core.models.cobevt.inference import for_inference
 from cooptrack_core.models.cobevt.model import Cobevt
@@ -45,6 +45,17 @@ from cooptrack_core.v2x.envelope import Dtype
 
 # Makes the masks of a moment; the ego is the first agent.
 MapMethod = Callable[[Sequence[AgentFrame]], Masks]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One method trained several times, with different seeds.
+
+    Attributes:
+        methods: One per training run.
+    """
+
+    methods: tuple[MapMethod, ...]
 
 
 @dataclass(frozen=True)
@@ -190,7 +201,7 @@ def prior_method(prior: MapPrior, protocol: MapProtocol) -> MapMethod:
 
 def evaluate_maps(
     scenes: Sequence[Iterable[CooperativeMapFrame]],
-    methods: Mapping[str, MapMethod],
+    methods: Mapping[str, MapMethod | Runs],
     options: MapEvaluationOptions,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -198,7 +209,7 @@ def evaluate_maps(
 
     Args:
         scenes: Moments with labels, scene after scene.
-        methods: By name.
+        methods: By name; of several runs, means and deviations are told.
         options: How.
         progress: Called with finished and all scenes.
 
@@ -208,7 +219,8 @@ def evaluate_maps(
     Raises:
         InputError: There is no moment to evaluate, or a file of the dataset is unusable.
     """
-    scores = {name: MapScore(options.protocol) for name in methods}
+    runs = {n: m.methods if isinstance(m, Runs) else (m,) for n, m in methods.items()}
+    scores = {n: [MapScore(options.protocol) for _ in made] for n, made in runs.items()}
     moments = agents = 0
     for done, scene in enumerate(scenes):
         for index, moment in enumerate(scene):
@@ -216,19 +228,20 @@ def evaluate_maps(
                 continue
             frames = options.agents(moment, moments)
             truth = options.protocol.truth(moment.labels)
-            for name, method in methods.items():
-                found = method(frames)
-                known = {key: mask for key, mask in truth.items() if key in found}
-                scores[name].add(found, known)
+            for name, made in runs.items():
+                for method, score in zip(made, scores[name], strict=True):
+                    found = method(frames)
+                    known = {key: mask for key, mask in truth.items() if key in found}
+                    score.add(found, known)
             moments, agents = moments + 1, agents + len(frames)
         if progress is not None:
             progress(done + 1, len(scenes))
     if not moments:
         raise InputError('there is no moment to evaluate', remedy='give data with maps')
-    result = map_report(options.protocol, scores)
-    for name, method in methods.items():
-        if isinstance(method, RadioMethod) and method.messages:
-            result['methods'][name]['bytes_per_message'] = method.sent / method.messages
+    result = map_report(options.protocol, {})
+    for name, made in runs.items():
+        numbers = [_numbers(*pair) for pair in zip(made, scores[name], strict=True)]
+        result['methods'][name] = numbers[0] if len(made) == 1 else mean_of_runs(numbers)
     result['protocol'] |= {
         'max_agents': options.max_agents,
         'blind_ego': options.blind_ego,
@@ -239,6 +252,13 @@ def evaluate_maps(
         'agents_per_moment': agents / moments,
     }
     return result
+
+
+def _numbers(method: MapMethod, score: MapScore) -> dict[str, Any]:
+    numbers = score.as_dict()
+    if isinstance(method, RadioMethod) and method.messages:
+        numbers['bytes_per_message'] = method.sent / method.messages
+    return numbers
 
 
 def _check_grid(model: Cobevt, protocol: MapProtocol) -> None:

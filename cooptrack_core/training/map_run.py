@@ -26,6 +26,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.models.cobevt.checkpoint import load_weights
 from cooptrack_core.models.cobevt.config import CobevtConfig
 from cooptrack_core.models.cobevt.model import Cobevt
+from cooptrack_core.models.cobevt.variants import OF_FUSION, OF_SINBEVT, leave_out
 from cooptrack_core.models.devices import find_device
 from cooptrack_core.training import loop
 from cooptrack_core.training.checkpoints import fingerprint
@@ -120,6 +121,7 @@ def _model(options: TrainingOptions, config: CobevtConfig, plan: MapStageRecipe)
             raise InputError(
                 str(error), field='--compression', remedy='give a divisor of the channels, or 0'
             ) from error
+    config = leave_out(config, options.without, OF_FUSION if plan.together else OF_SINBEVT)
     model = Cobevt(config)
     if options.initial is None:
         if options.stage is Stage.MAP_COOPERATIVE:

@@ -292,8 +292,9 @@ class TrainingOptions:
         initial: Weights to start from (the previous stage's ``weights.safetensors``).
         backbone: Weights of the image backbone with torchvision's names, to start from.
         remote: Cooperative stage: weights of the agent model that sends; default ``initial``.
-        without: Cooperative stage: parts of CoopTrack to train without
-            (``models/cooptrack/variants.py``).
+        without: Parts to train without, for ablations: of CoopTrack in the cooperative stage
+            (``models/cooptrack/variants.py``), of CoBEVT in the map stages
+            (``models/cobevt/variants.py``).
         operator: Map stages: fusion operator in place of the model's
             (``models/fusion/map_operators.py``).
         compression: Map stages: factor by which the channels of the map on the air shrink, in

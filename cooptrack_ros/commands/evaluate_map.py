@@ -17,8 +17,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,6 +35,7 @@ from cooptrack_core.perception.map_scoreboard import (
     MapEvaluationOptions,
     MapMethod,
     RadioMethod,
+    Runs,
     evaluate_maps,
     map_fusion_method,
     network_method,
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Evaluate map models and print the table."""
     torch.set_num_threads(options.threads)
     protocol = MapProtocol(vehicles=options.map_vehicles)
-    methods = map_methods(options, protocol)
+    methods = map_methods(options, protocol, options.map_weights)
     evaluation = evaluation_options(options, protocol)
     scenes = map_scenes(options.data, options.split, options.max_agents)[: options.scenes]
     with terminal.progress('evaluating maps') as progress:
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     rows = [
         [
             name,
-            *(number(found[key]) for key in ('vehicle', 'drivable', 'lane')),
+            *(_with_deviation(found, key) for key in ('vehicle', 'drivable', 'lane')),
             *(number(found[f'{key}_frame_mean']) for key in ('vehicle', 'drivable', 'lane')),
             number(found.get('bytes_per_message'), 0),
         ]
@@ -74,6 +76,12 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     )
     emit_json(result, options.json)
     return 0
+
+
+def _with_deviation(found: dict[str, Any], key: str) -> str:
+    """A number, and how much it differs between training runs if there are several."""
+    deviation = found.get('deviation', {}).get(key)
+    return number(found[key]) + ('' if deviation is None else f' ± {number(deviation)}')
 
 
 def evaluation_options(options: argparse.Namespace, protocol: MapProtocol) -> MapEvaluationOptions:
@@ -105,31 +113,40 @@ def map_scenes(
     return [s.frames(load_images=images) for s in opv2v.scenarios if s.vehicle_ids]
 
 
-def map_methods(options: argparse.Namespace, protocol: MapProtocol) -> dict[str, MapMethod]:
-    """The methods that the options name; without any, the shipped ones.
+def map_methods(
+    options: argparse.Namespace, protocol: MapProtocol, weights: Sequence[str]
+) -> dict[str, MapMethod | Runs]:
+    """The methods of weights ([NAME=]FILE); without any, the shipped ones.
+
+    Files of one name are training runs of one method.
 
     Raises:
-        InputError: Weights or prior are unusable, or two methods have one name.
+        InputError: Weights or prior are unusable.
     """
-    methods: dict[str, MapMethod] = {}
-    given = options.map_weights or [str(resources.weights_path(name)) for name in SHIPPED]
+    methods: dict[str, MapMethod | Runs] = {}
+
+    def add(name: str, method: MapMethod) -> None:
+        before = methods.get(name)
+        if before is None:
+            methods[name] = method
+        else:
+            earlier = before.methods if isinstance(before, Runs) else (before,)
+            methods[name] = Runs((*earlier, method))
+
+    given = weights or [str(resources.weights_path(name)) for name in SHIPPED]
     for text in given:
         name, _, file = text.rpartition('=')
         model = load_map_model(file)
         together = model.network.fusion is not None
         name = name or ('cobevt' if together else 'no_fusion')
-        if name in methods:
-            raise InputError(
-                f'there are two methods {name}', field='--map-weights', remedy='write NAME=FILE'
-            )
         if together and options.map_dtype != 'exact':
-            methods[name] = RadioMethod(model, protocol, options.map_dtype)
+            add(name, RadioMethod(model, protocol, options.map_dtype))
         else:
-            methods[name] = network_method(model.network, protocol)
+            add(name, network_method(model.network, protocol))
         if name == 'no_fusion':
-            methods['map_fusion'] = map_fusion_method(model.network, protocol)
+            add('map_fusion', map_fusion_method(model.network, protocol))
     prior = options.map_prior
-    if prior is None and not options.map_weights:
+    if prior is None and not weights:
         prior = resources.weights_path(SHIPPED_PRIOR)
     if prior is not None:
         methods['prior'] = prior_method(_prior(prior, protocol), protocol)

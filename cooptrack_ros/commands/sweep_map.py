@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`cooptrack sweep --map`: IoU of maps with fewer agents, or with fewer cameras of the ego."""
+"""`cooptrack sweep --map`: IoU with fewer agents, fewer cameras, or smaller messages."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ import torch
 from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation.map_protocol import MapProtocol
 from cooptrack_core.files import write_text_atomically
+from cooptrack_core.perception.map_loading import load_map_model
 from cooptrack_core.perception.map_scoreboard import MapEvaluationOptions, evaluate_maps
 from cooptrack_core.structures import MAP_CLASSES
 from cooptrack_ros.commands.evaluate_map import evaluation_options, map_methods, map_scenes
 from cooptrack_ros.console import Terminal, emit_json, number
 from cooptrack_ros.report.chart import Line, Panel, line_chart
 
-AXES = {'agents': 'agents, the ego included', 'cameras': 'cameras of the ego lost'}
+AXES = {
+    'agents': 'agents, the ego included',
+    'cameras': 'cameras of the ego lost',
+    'compression': 'compression of the channels, times',
+}
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -44,15 +49,17 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     torch.set_num_threads(options.threads)
     if options.over not in AXES:
         raise InputError(
-            f'maps are not swept over {options.over}', field='--over', remedy='agents or cameras'
+            f'maps are not swept over {options.over}',
+            field='--over',
+            remedy=f'known: {", ".join(AXES)}',
         )
     protocol = MapProtocol(vehicles=options.map_vehicles)
     base, target = evaluation_options(options, protocol), options.output / 'sweep.json'
     document: dict[str, Any] = {'axis': AXES[options.over], 'over': options.over, 'points': []}
-    for value in _values(options):
+    for value, weights in _points(options):
         setting = _at(base, options.over, value)
         # Methods count their messages, so every point has its own.
-        methods = map_methods(options, protocol)
+        methods = map_methods(options, protocol, weights)
         scenes = map_scenes(options.data, options.split, setting.max_agents)[: options.scenes]
         with terminal.progress(f'{AXES[options.over]}: {value}') as progress:
             result = evaluate_maps(scenes, methods, setting, progress)
@@ -81,16 +88,47 @@ def draw(document: dict[str, Any]) -> str:
         Panel(
             f'IoU, {key}',
             document['axis'],
-            [
-                Line(n, x, [p['methods'][n][key] for p in points], colour=i)
-                for i, n in enumerate(names)
-            ],
+            [Line(n, x, *_values_and_band(points, n, key), colour=i) for i, n in enumerate(names)],
         )
         for key in MAP_CLASSES
     ]
     about = points[0]['protocol']
     subtitle = f'{about["moments"]} moments of {about["scenes"]} scenes; {about["vehicles"]}'
     return line_chart(f'Maps: {document["axis"]}', subtitle, panels)
+
+
+def _values_and_band(points: list[dict[str, Any]], name: str, key: str) -> tuple[Any, ...]:
+    """Values of a line; of several training runs also one deviation below and above."""
+    found = [p['methods'][name] for p in points]
+    values = [one[key] for one in found]
+    spread = [one.get('deviation', {}).get(key) for one in found]
+    if any(s is None for s in spread):
+        return (values,)
+    low, high = ([v + sign * s for v, s in zip(values, spread, strict=True)] for sign in (-1, 1))
+    return values, low, high
+
+
+def _points(options: argparse.Namespace) -> list[tuple[int, list[str]]]:
+    """Values and the weights that are evaluated at each."""
+    if options.over != 'compression':
+        if options.values is None:
+            raise InputError('there is no value', field='--values', remedy='for example 0,1,2')
+        return [(value, options.map_weights) for value in _values(options)]
+    packed: dict[int, list[str]] = {}
+    others = []
+    for text in options.map_weights:
+        model = load_map_model(text.rpartition('=')[2]).network
+        if model.fusion is None:
+            others.append(text)
+        else:
+            packed.setdefault(max(model.config.compression, 1), []).append(text)
+    if not packed:
+        raise InputError(
+            'there are no messages to compress',
+            field='--map-weights',
+            remedy='give weights of "train --stage map_cooperative --compression N", several N',
+        )
+    return [(value, others + packed[value]) for value in sorted(packed)]
 
 
 def _values(options: argparse.Namespace) -> list[int]:
@@ -111,4 +149,4 @@ def _values(options: argparse.Namespace) -> list[int]:
 def _at(base: MapEvaluationOptions, over: str, value: int) -> MapEvaluationOptions:
     if over == 'agents':
         return replace(base, max_agents=value)
-    return replace(base, lost_cameras=value)
+    return replace(base, lost_cameras=value) if over == 'cameras' else base

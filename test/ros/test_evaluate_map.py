@@ -133,6 +133,44 @@ def test_a_sweep_of_maps_draws_a_line_per_method(data: Path, tmp_path: Path):
     assert '<svg' in (tmp_path / 'out/sweep.svg').read_text()
 
 
+def test_several_runs_of_a_method_are_told_as_mean_and_deviation(data: Path, tmp_path: Path):
+    files = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f'{seed}.safetensors')
+        save_weights(Cobevt(CONFIG), files[-1])
+    out = tmp_path / 'maps.json'
+    arguments = ['evaluate', str(data), '--map', '--every', '4', '--json', str(out)]
+    assert cli.main([*arguments, '--map-weights', *(f'two={file}' for file in files)]) == 0
+    found = json.loads(out.read_text())['methods']['two']
+    single = []
+    for file in files:
+        assert cli.main([*arguments, '--map-weights', str(file)]) == 0
+        single.append(json.loads(out.read_text())['methods']['cobevt'])
+    assert found['runs'] == single
+    both = [one['drivable'] for one in single]
+    assert found['drivable'] == pytest.approx(np.mean(both))
+    assert found['deviation']['drivable'] == pytest.approx(np.std(both, ddof=1))
+    sizes = [one['bytes_per_message'] for one in single]
+    assert found['bytes_per_message'] == pytest.approx(np.mean(sizes))
+
+
+def test_compression_is_swept_over_the_weights_that_were_trained_with_it(
+    data: Path, tmp_path: Path
+):
+    packed = [weights(tmp_path / f'{n}.safetensors', compression=n) for n in (8, 0, 2)]
+    alone = weights(tmp_path / 'alone.safetensors', operator='no_fusion')
+    files = [str(file) for file in (*packed, alone)]
+    out = tmp_path / 'out'
+    start = ['sweep', str(data), '--map', '--over', 'compression', '--every', '4', '-o', str(out)]
+    assert cli.main([*start, '--map-weights', *files]) == 0
+    points = json.loads((out / 'sweep.json').read_text())['points']
+    assert [point['value'] for point in points] == [1, 2, 8]
+    sizes = [point['methods']['cobevt']['bytes_per_message'] for point in points]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len({point['methods']['no_fusion']['drivable'] for point in points}) == 1
+
+
 def test_lost_cameras_are_drawn_anew_in_every_moment_and_alike_in_every_run(data: Path):
     scenario = next(s for s in Opv2vDataset(data).scenarios if len(s.agent_ids) > 1)
     moment = next(iter(scenario.frames()))
@@ -157,6 +195,9 @@ def test_lost_cameras_are_drawn_anew_in_every_moment_and_alike_in_every_run(data
         (['--map', '--over', 'latency', '--values', '1'], 'not swept over latency'),
         (['--map', '--over', 'agents', '--values', '0'], 'from 1'),
         (['--over', 'cameras', '--values', '1'], 'say --map'),
+        (['--map', '--over', 'agents'], 'no value'),
+        (['--over', 'latency'], 'no value'),
+        (['--map', '--over', 'compression'], 'no messages to compress'),
     ],
 )
 def test_a_sweep_that_makes_no_sense_says_why(

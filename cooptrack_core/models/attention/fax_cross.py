@@ -80,17 +80,26 @@ class FaxCrossAttention(nn.Module):
         heads: Number of heads.
         query_window: Rows and columns of a group of BEV tokens.
         image_window: The same of image tokens.
+        everywhere: Whether there is the second look, at cells of the whole images; without it
+            for ablation.
     """
 
-    def __init__(self, dims: int, heads: int, query_window: Size, image_window: Size) -> None:
+    def __init__(
+        self,
+        dims: int,
+        heads: int,
+        query_window: Size,
+        image_window: Size,
+        everywhere: bool = True,
+    ) -> None:
         super().__init__()
         self.query_window, self.image_window = query_window, image_window
         self.local_attention = RingAttention(dims, heads)
         self.local_norm = nn.LayerNorm(dims)
         self.local_mlp = _mlp(dims)
-        self.global_attention = RingAttention(dims, heads)
-        self.global_norm = nn.LayerNorm(dims)
-        self.global_mlp = _mlp(dims)
+        self.global_attention = RingAttention(dims, heads) if everywhere else None
+        self.global_norm = nn.LayerNorm(dims) if everywhere else None
+        self.global_mlp = _mlp(dims) if everywhere else None
         self.norm = nn.LayerNorm(dims)
 
     def local_query(self, query: Tensor) -> Tensor:
@@ -132,18 +141,22 @@ class FaxCrossAttention(nn.Module):
         if keep is not None:
             # Without a camera everything is kept, and the result weighted by zero.
             keep = keep | ~keep.flatten(1).any(1)[:, None, None, None]
-        parts = (self.local_attention, self.global_attention)
-        k1, k2 = _project(keys, [cast(Projection, tuple(part.key)) for part in parts])
-        v1, v2 = _project(values, [cast(Projection, tuple(part.value)) for part in parts])
+        parts = [p for p in (self.local_attention, self.global_attention) if p is not None]
+        k = _project(keys, [cast(Projection, tuple(part.key)) for part in parts])
+        v = _project(values, [cast(Projection, tuple(part.value)) for part in parts])
 
         share = share if query is not None else one
         query = self.local_query(bev[:, None]) if query is None else query
-        bev = bev + self._attend(self.local_attention, bev, query, k1, v1, 'window', keep, share)
+        bev = bev + self._attend(
+            self.local_attention, bev, query, k[0], v[0], 'window', keep, share
+        )
         bev = bev + self.local_mlp(self.local_norm(bev))
 
-        query = partition(self.global_attention.query(bev[:, None]), self.query_window, 'window')
-        bev = bev + self._attend(self.global_attention, bev, query, k2, v2, 'grid', keep, one)
-        bev = bev + self.global_mlp(self.global_norm(bev))
+        second, norm, mlp = self.global_attention, self.global_norm, self.global_mlp
+        if second is not None and norm is not None and mlp is not None:
+            query = partition(second.query(bev[:, None]), self.query_window, 'window')
+            bev = bev + self._attend(second, bev, query, k[1], v[1], 'grid', keep, one)
+            bev = bev + mlp(norm(bev))
         result: Tensor = self.norm(bev)
         return result
 

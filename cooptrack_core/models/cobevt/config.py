@@ -85,6 +85,7 @@ class SinBevtConfig:
         query_windows: Edge length of the groups of queries of each stage.
         image_windows: Rows and columns of the groups of image tokens of each stage.
         head_dims: Channels of an attention head.
+        global_attention: Whether queries look at cells of the whole images after their windows.
         refinements: Bottleneck blocks after each stage.
         self_attention: Whether all cells look at each other at the end.
         residual: Whether that adds to the map; the released model replaces the map, which is hard
@@ -100,6 +101,7 @@ class SinBevtConfig:
     query_windows: tuple[int, ...] = (16, 16, 32)
     image_windows: tuple[tuple[int, int], ...] = ((8, 8), (8, 8), (16, 16))
     head_dims: int = 32
+    global_attention: bool = True
     refinements: int = 2
     self_attention: bool = True
     residual: bool = False

@@ -84,7 +84,9 @@ class SinBevtStage(nn.Module):
                 grid, self.image, image_channels, dims, sin.ground_heights, sin.ground_samples
             )
         heads = dims // sin.head_dims
-        self.attention = FaxCrossAttention(dims, heads, (window, window), self.window)
+        self.attention = FaxCrossAttention(
+            dims, heads, (window, window), self.window, sin.global_attention
+        )
         self.refine = nn.Sequential(*(Bottleneck(dims, dims // 4) for _ in range(sin.refinements)))
         last = stage + 1 == len(sin.dims)
         self.downsample = None if last else _downsample(dims, sin.dims[stage + 1])

@@ -257,6 +257,12 @@ def test_both_stages_run_and_the_second_starts_from_the_first(rings: Path, tmp_p
     small_radio = replace(second, initial=options.out / 'weights.safetensors', compression=8)
     packed = load_weights(train_maps(replace(small_radio, out=tmp_path / 'packed')))
     assert packed.config.sent_channels == 2
+    without = replace(second, initial=options.out / 'weights.safetensors', out=tmp_path / 'local')
+    local = load_weights(train_maps(replace(without, without=('fuse_global',))))
+    assert local.config.fusion.local_attention
+    assert not local.config.fusion.global_attention
+    with pytest.raises(InputError, match="'ground'"):  # of the stage before
+        train_maps(replace(without, without=('ground',), out=tmp_path / 'no'))
     with pytest.raises(InputError, match='does not divide'):
         train_maps(replace(small_radio, compression=5, out=tmp_path / 'odd'))
     assert together.config.operator == 'f_cooper'
