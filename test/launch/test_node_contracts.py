@@ -182,6 +182,7 @@ def test_a_name_that_is_no_parameter_is_a_warning_with_the_nearest_one(start, cl
     node = start('v2x_channel_node', *default_file('v2x_channel'), '-p', 'latencyms:=3.0')
     client.parameters('/v2x_channel', ['loss'])
     assert node.interrupt() == 0
+    assert len(node.problems) == 1, node.text
     (warning,) = node.problems
     assert "'latencyms'" in warning
     assert "did you mean 'latency_ms'?" in warning
