@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 import time
@@ -126,10 +127,16 @@ def run(
         if node is not None:
             node.get_logger().fatal(str(error))
         return CANNOT_START
-    except RuntimeError:
+    except RuntimeError as error:
         # rclpy makes one of a KeyboardInterrupt that hits it while it converts a message.
         if not interrupted:
-            raise
+            if not _denied(error):
+                raise
+            sys.stderr.write(
+                f'{name}: {str(error).split(", at ")[0]}: probably the permissions of its enclave '
+                'do not allow it. Remedy: compare them with config/security/sros2_policy.xml\n'
+            )
+            return CANNOT_START
     finally:
         # Ctrl-C reaches a launched node twice: from the terminal and from launch. The second
         # one must not break the clean end that the first one began.
@@ -140,6 +147,12 @@ def run(
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _denied(error: RuntimeError) -> bool:
+    """Whether SROS2 may be why a node could not make a topic or service."""
+    secure = os.environ.get('ROS_SECURITY_ENABLE', '').lower() == 'true'
+    return secure and 'failed to create' in str(error)
 
 
 def now_ns(node: Any) -> int:

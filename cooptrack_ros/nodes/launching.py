@@ -54,6 +54,11 @@ COMMON: Arguments = {
         'least severity that the nodes log',
         ['debug', 'info', 'warn', 'error', 'fatal'],
     ),
+    'enclaves': (
+        '',
+        'SROS2: where the enclaves of the nodes are, for example enclaves:=/cooptrack for '
+        '/cooptrack/cooperative and /cooptrack/agent_roadside; empty = no enclaves',
+    ),
 }
 PLAYBACK: Arguments = {
     'bag': ('', 'rosbag2 to play: a directory, an .mcap or a .db3 file'),
@@ -136,11 +141,15 @@ def node(
     """A node of ours: shipped file, then the user's file, then what the launch file knows."""
     shipped = PathJoinSubstitution([FindPackageShare('cooptrack_ros'), 'config', file])
     files = [shipped, given['params_file']] if given['params_file'] else [shipped]
+    arguments = ['--ros-args', '--log-level', given['log_level']]
+    if given['enclaves']:
+        names_of = filter(None, (options['name'], options.get('namespace')))
+        arguments += ['--enclave', f'{given["enclaves"].rstrip("/")}/{"_".join(names_of)}']
     return Node(
         package='cooptrack_ros',
         executable=executable,
         parameters=[*files, dict(parameters)],
-        arguments=['--ros-args', '--log-level', given['log_level']],
+        arguments=arguments,
         output='both',
         emulate_tty=True,
         # Until a frame in work is done; a loaded machine takes its time.

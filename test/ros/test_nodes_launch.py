@@ -172,6 +172,21 @@ def test_a_sending_agent_may_send_maps_too(monkeypatch):
         launch_stubs.start(actions, **(given | {'map': 'false', 'tracks': 'false'}))
 
 
+def test_with_security_every_node_has_the_enclave_of_the_shipped_policy(monkeypatch, dataset):
+    actions = actions_of(monkeypatch, 'cooperative')
+    given = {'dataset': str(dataset), 'agents': 'roadside', 'map': 'true', 'channel': 'true'}
+    nodes = launch_stubs.nodes(launch_stubs.start(actions, enclaves='/cooptrack/', **given))
+    player = nodes.pop('dataset_player')  # for demonstrations; not part of the policy
+    assert player.arguments[-1] == '/cooptrack/dataset_player'
+    policy = (ROOT / 'config/security/sros2_policy.xml').read_text()
+    for node in nodes.values():
+        assert node.arguments[-2] == '--enclave'
+        assert f'<enclave path="{node.arguments[-1]}">' in policy
+    assert len({node.arguments[-1] for node in nodes.values()}) == len(nodes) == 5
+    plain = launch_stubs.nodes(launch_stubs.start(actions, **given))
+    assert not any('--enclave' in node.arguments for node in plain.values())
+
+
 def test_with_the_channel_agents_send_into_it_and_the_ego_hears_what_comes_out(
     monkeypatch, dataset
 ):

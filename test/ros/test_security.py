@@ -60,6 +60,7 @@ def policy():
             for right in rights:
                 if topics.get(right) == 'ALLOW':
                     rights[right] |= {t.text for t in topics}
+        rights['reply'] = {s.text for s in profile.iter('service')}
         out[enclave.get('path')] = rights
     return out
 
@@ -80,6 +81,12 @@ def test_an_enclave_may_speak_on_the_radio_below_its_own_name_only():
     assert all('/roadside/' in t for t in radio('/cooptrack/bev_map_roadside'))
     assert radio('/cooptrack/bev_map_roadside', 'subscribe') == set()
     assert all('/vehicle/' in t for t in radio('/cooptrack/bev_map'))
+    perceiving = [
+        found[f'/cooptrack/{e}']
+        for e in ('cooperative', 'agent_roadside', 'bev_map', 'bev_map_roadside')
+    ]
+    assert len({frozenset(e['reply']) for e in perceiving}) == 1
+    assert '~/snapshot' in perceiving[0]['reply']
     everything = set().union(*(r for e in found.values() for r in e.values()))
     assert not [t for t in everything if '*' in t or '?' in t]
 
