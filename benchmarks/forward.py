@@ -64,9 +64,11 @@ PARTS = (
 COMBINATIONS = (
     ('torch', 'fp32'), ('torch', 'bf16'), ('compile', 'fp32'), ('compile', 'bf16'),
     ('openvino', 'fp32'), ('openvino', 'bf16'),
-    ('onnxruntime', 'fp32'),
+    ('openvino', 'int8'),
+    ('onnxruntime', 'fp32'), ('onnxruntime', 'int8'),
 )  # fmt: skip
 LIMIT = 1.7  # times the yardstick, for R50 in fp32
+CALIBRATION = 4  # images; what is computed takes the same time whatever the ranges are
 
 
 def median_ms(call: Callable[[], object], repeats: int) -> float:
@@ -209,8 +211,9 @@ def table(options: argparse.Namespace) -> str:
                 '--precision', precision, '--json', str(result),
             ]  # fmt: skip
             if backend in ENDINGS:  # converted beforehand, as a user would, by "cooptrack export"
-                path = Path(directory) / f'network{ENDINGS[backend]}'
-                convert = [*base, '--backend', backend, '--export', str(path)]
+                bits = 'int8' if precision == 'int8' else 'fp32'
+                path = Path(directory) / f'{bits}{ENDINGS[backend]}'
+                convert = [*base, '--backend', backend, '--precision', bits, '--export', str(path)]
                 if not path.exists() and subprocess.run(convert, check=False).returncode:
                     continue
                 command += ['--exported', str(path)]
@@ -241,7 +244,7 @@ def main() -> int:
     parser.add_argument(
         '--backend', choices=('torch', 'compile', 'openvino', 'onnxruntime'), default='torch'
     )
-    parser.add_argument('--precision', choices=('fp32', 'bf16'), default='fp32')
+    parser.add_argument('--precision', choices=('fp32', 'bf16', 'int8'), default='fp32')
     parser.add_argument('--export', type=Path, help='only convert for the backend, into this file')
     parser.add_argument('--exported', type=Path, help='a file of --export')
     parser.add_argument('--json', type=Path)
@@ -254,7 +257,9 @@ def main() -> int:
     terminal = Terminal()
     sender, receiver = models(options.model)
     if options.export:
-        export(receiver, 'benchmark', options.backend, options.export)
+        images = [a_frame(receiver.config, k).images for k in range(CALIBRATION)]
+        few = images if options.precision == 'int8' else None
+        export(receiver, 'benchmark', options.backend, options.export, few)
         return 0
     remotes = [a_message(receiver.config, sender.config, options.instances)]
     plain = receiver

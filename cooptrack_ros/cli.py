@@ -104,9 +104,10 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         '--precision',
-        choices=('fp32', 'bf16'),
+        choices=('fp32', 'bf16', 'int8'),
         default='fp32',
-        help='bf16 is faster where the CPU multiplies it natively (avx512_bf16, amx)',
+        help='bf16 is faster where the CPU multiplies it natively (amx); int8, with --exported, '
+        'on all CPUs, at a small loss',
     )
     group.add_argument(
         '--exported', type=Path, metavar='DIR', help='files of "cooptrack export" for the backend'

@@ -230,4 +230,24 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         '-o', '--output', type=Path, required=True, metavar='DIR', help='for --exported'
     )
     parser.add_argument('--backend', choices=('openvino', 'onnxruntime'), default='openvino')
+    parser.add_argument(
+        '--precision',
+        choices=('fp32', 'int8'),
+        default='fp32',
+        help='int8: a network of eight bits, for values as they occur in the images of '
+        '--calibration',
+    )
+    parser.add_argument(
+        '--calibration',
+        type=Path,
+        metavar='DATA',
+        help='int8: dataset in the layout of V2X-Seq, of map weights also of OPV2V',
+    )
+    parser.add_argument(
+        '--calibration-images',
+        type=int,
+        default=48,
+        metavar='N',
+        help='int8: so many of its images, evenly spread',
+    )
     parser.set_defaults(module='export')

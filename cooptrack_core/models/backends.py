@@ -25,7 +25,7 @@ import contextlib
 import importlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -39,6 +39,7 @@ from cooptrack_core.models.cobevt import inference as map_inference
 from cooptrack_core.models.cobevt.model import Cobevt
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.models.inference import Precision, for_inference
+from cooptrack_core.models.quantise import quantise_images
 
 Backend = Literal['torch', 'compile', 'openvino', 'onnxruntime']
 ImageModel = CoopTrack | Cobevt
@@ -46,8 +47,9 @@ ImageModel = CoopTrack | Cobevt
 ImageNetwork = Callable[[Tensor], list[Tensor]]
 
 ENDINGS: dict[Backend, str] = {'openvino': '.xml', 'onnxruntime': '.onnx'}
-_ID = 'cooptrack_model_id'
-_PRECISION_HINT = {'fp32': 'f32', 'bf16': 'bf16'}
+_ID, _PRECISION = 'cooptrack_model_id', 'cooptrack_precision'
+# An eight-bit network says itself what is computed in eight bits.
+_PRECISION_HINT = {'fp32': 'f32', 'bf16': 'bf16', 'int8': 'f32'}
 
 
 class _Images(nn.Module):
@@ -87,7 +89,13 @@ def _plain(model: ImageModel) -> nn.Module:
     return _image_part(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
 
-def export(model: ImageModel, model_id: str, backend: Backend, path: str | Path) -> None:
+def export(
+    model: ImageModel,
+    model_id: str,
+    backend: Backend,
+    path: str | Path,
+    calibration: Iterable[Tensor] | None = None,
+) -> None:
     """Write the image network of a model for an engine, the model id inside.
 
     Args:
@@ -95,9 +103,12 @@ def export(model: ImageModel, model_id: str, backend: Backend, path: str | Path)
         model_id: Of its weights file.
         backend: ``openvino`` (a .xml and a .bin file) or ``onnxruntime`` (.onnx).
         path: Target, with the ending of the backend.
+        calibration: (1, 3, H, W) normalised images; the network becomes one of eight bits for
+            values as they occur there. None keeps float32.
 
     Raises:
-        InputError: The engine is not installed, the ending is another, or it cannot be written.
+        InputError: The engine is not installed, the ending is another, it cannot be written, or
+            there is no image to calibrate with.
     """
     path = Path(path)
     ending = ENDINGS.get(backend)
@@ -107,24 +118,46 @@ def export(model: ImageModel, model_id: str, backend: Backend, path: str | Path)
             path=path,
             remedy=f'choose one of {sorted(ENDINGS)} and its ending',
         )
-    size = (1, 3, model.config.image.height, model.config.image.width)
+    precision: Precision = 'fp32' if calibration is None else 'int8'
     with tempfile.TemporaryDirectory() as directory:
         draft = Path(directory) / path.name
+        network = draft.with_suffix('.onnx')
+        if backend == 'onnxruntime' or calibration is not None:
+            _write_onnx(model, network)
+        if calibration is not None:
+            quantise_images(network, calibration)
         if backend == 'openvino':
-            _import(backend).save_model(_openvino(model, model_id), draft, compress_to_fp16=False)
+            read = (
+                _openvino(model)
+                if calibration is None
+                else _import(backend).convert_model(network)
+            )
+            _mark_openvino(read, model_id, precision)
+            _import(backend).save_model(read, draft, compress_to_fp16=False)
+            network.unlink(missing_ok=True)
         else:
             onnx = _import(backend, 'onnx')
-            _import(backend, 'onnxscript')
-            torch.onnx.export(
-                _plain(model), (torch.zeros(size),), str(draft), dynamo=True,
-                external_data=False, verbose=False,
-            )  # fmt: skip
-            content = onnx.load(draft)
-            onnx.helper.set_model_props(content, {_ID: model_id})
-            onnx.save(content, draft)
+            content = onnx.load(network)
+            onnx.helper.set_model_props(content, {_ID: model_id, _PRECISION: precision})
+            onnx.save(content, network)
         # The file that names the others comes last.
         for part in sorted(Path(directory).iterdir(), key=lambda p: p.name == path.name):
             write_bytes_atomically(path.with_name(part.name), part.read_bytes())
+
+
+def exported_file(directory: Path, weights: str | Path, backend: Backend) -> Path:
+    """Where "cooptrack export" writes the network of a weights file."""
+    return directory / Path(weights).with_suffix(ENDINGS[backend]).name
+
+
+def _write_onnx(model: ImageModel, path: Path) -> None:
+    for module in ('onnx', 'onnxscript'):
+        _import('onnxruntime', module)
+    size = (1, 3, model.config.image.height, model.config.image.width)
+    torch.onnx.export(
+        _plain(model), (torch.zeros(size),), str(path), dynamo=True, external_data=False,
+        verbose=False,
+    )  # fmt: skip
 
 
 def image_network(
@@ -141,7 +174,7 @@ def image_network(
         model: On the CPU.
         model_id: Of its weights file.
         backend: ``compile``, ``openvino`` or ``onnxruntime``.
-        precision: ``bf16`` needs OpenVINO or ``compile``.
+        precision: ``bf16`` needs OpenVINO or ``compile``, ``int8`` a file of ``export``.
         exported: File of ``export``; None converts the model now, which takes seconds.
         device: Where it runs; others than the CPU need ``compile``.
 
@@ -149,11 +182,18 @@ def image_network(
         InputError: The engine is not installed, the file is of another model or unusable, or the
             engine has no such precision.
     """
-    if backend == 'onnxruntime' and precision != 'fp32':
+    if backend == 'onnxruntime' and precision == 'bf16':
         raise InputError(
             f'ONNX Runtime does not compute in {precision} on CPUs',
             field='--precision',
             remedy='use --backend openvino or torch, or --precision fp32',
+        )
+    if precision == 'int8' and (exported is None or backend == 'compile'):
+        raise InputError(
+            'an eight-bit network is calibrated with images beforehand',
+            field='--precision',
+            remedy='make it with "cooptrack export --precision int8 --calibration DATA", say '
+            '--backend openvino or onnxruntime, and give --exported',
         )
     if exported is not None and not Path(exported).is_file():
         raise InputError(
@@ -169,7 +209,7 @@ def image_network(
     threads = torch.get_num_threads()
     if backend == 'openvino':
         return _openvino_network(model, model_id, precision, exported, threads)
-    return _onnx_network(model, model_id, exported, threads)
+    return _onnx_network(model, model_id, precision, exported, threads)
 
 
 def _import(backend: Backend, module: str | None = None) -> Any:
@@ -189,7 +229,15 @@ def _import(backend: Backend, module: str | None = None) -> Any:
         ) from error
 
 
-def _check_id(found: str, wanted: str, path: str | Path) -> None:
+def _check(found: str, wanted: str, made: str, precision: Precision, path: str | Path) -> None:
+    """Whether an exported file is of this model and precision."""
+    if found == wanted and (made == 'int8') != (precision == 'int8'):
+        raise InputError(
+            f'the exported network computes in {made or "fp32"}, not in {precision}',
+            path=path,
+            field='--precision',
+            remedy=f'say --precision {made or "fp32"}, or export it again',
+        )
     if found != wanted:
         raise InputError(
             f'the exported network belongs to model {found or "unknown"}, not to {wanted}',
@@ -235,20 +283,21 @@ def _compiled_network(
 def _autocast(
     precision: Precision, device: torch.device
 ) -> contextlib.AbstractContextManager[Any]:
-    if precision == 'fp32':
+    if precision != 'bf16':
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _openvino(model: ImageModel, model_id: str) -> Any:
+def _openvino(model: ImageModel) -> Any:
     engine = _import('openvino')
     size = (1, 3, model.config.image.height, model.config.image.width)
     with torch.no_grad():
-        network = engine.convert_model(
-            _plain(model), example_input=torch.zeros(size), input=[size]
-        )
+        return engine.convert_model(_plain(model), example_input=torch.zeros(size), input=[size])
+
+
+def _mark_openvino(network: Any, model_id: str, precision: Precision) -> None:
     network.set_rt_info(model_id, [_ID])
-    return network
+    network.set_rt_info(precision, [_PRECISION])
 
 
 def _openvino_network(
@@ -261,7 +310,7 @@ def _openvino_network(
     engine = _import('openvino')
     core = engine.Core()
     if exported is None:
-        network = _openvino(model, model_id)
+        network = _openvino(model)
     else:
         try:
             network = core.read_model(exported)
@@ -271,8 +320,11 @@ def _openvino_network(
                 path=exported,
                 remedy='export it again',
             ) from error
-        known = network.has_rt_info([_ID])
-        _check_id(network.get_rt_info([_ID]).astype(str) if known else '', model_id, exported)
+        marks = [
+            network.get_rt_info([mark]).astype(str) if network.has_rt_info([mark]) else ''
+            for mark in (_ID, _PRECISION)
+        ]
+        _check(marks[0], model_id, marks[1], precision, exported)
     hints = {
         'INFERENCE_PRECISION_HINT': _PRECISION_HINT[precision],
         'INFERENCE_NUM_THREADS': threads,
@@ -287,14 +339,18 @@ def _openvino_network(
 
 
 def _onnx_network(
-    model: ImageModel, model_id: str, exported: str | Path | None, threads: int
+    model: ImageModel,
+    model_id: str,
+    precision: Precision,
+    exported: str | Path | None,
+    threads: int,
 ) -> ImageNetwork:
     engine = _import('onnxruntime')
     if exported is None:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / 'model.onnx'
             export(model, model_id, 'onnxruntime', path)
-            return _onnx_network(model, model_id, path, threads)
+            return _onnx_network(model, model_id, precision, path, threads)
     options = engine.SessionOptions()
     options.intra_op_num_threads = threads
     try:
@@ -305,7 +361,8 @@ def _onnx_network(
         raise InputError(
             f'this is no network of ONNX ({error})', path=exported, remedy='export it again'
         ) from error
-    _check_id(session.get_modelmeta().custom_metadata_map.get(_ID, ''), model_id, exported)
+    marks = session.get_modelmeta().custom_metadata_map
+    _check(marks.get(_ID, ''), model_id, marks.get(_PRECISION, ''), precision, exported)
     name = session.get_inputs()[0].name
 
     def run(image: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:

@@ -25,8 +25,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cooptrack_core.models.attention.multihead import MultiheadAttention
 from cooptrack_core.models.cooptrack.model import CoopTrack
+from cooptrack_core.models.quantise import quantise_products
 
-Precision = Literal['fp32', 'bf16']
+Precision = Literal['fp32', 'bf16', 'int8']
+# Parts with large matrix products.
+_HEAVY = ('bev_encoder', 'decoder', 'reasoning')
 # Who comes before a norm: torchvision's naming, in blocks and in the stem.
 _PAIRS = (('conv1', 'bn1'), ('conv2', 'bn2'), ('conv3', 'bn3'))
 
@@ -40,7 +43,9 @@ def for_inference(model: CoopTrack, precision: Precision = 'fp32') -> CoopTrack:
     Args:
         model: Any; it is left as it is.
         precision: ``bf16`` keeps the large weights in bfloat16, so that autocast, without which
-            such a copy does not run, need not round them for every frame.
+            such a copy does not run, need not round them for every frame. ``int8`` multiplies
+            the features of encoder, decoder and reasoning in eight bits; the image network needs
+            an engine for that (``backends.py``).
     """
     ready = copy.deepcopy(model).eval()
     ready.requires_grad_(False)
@@ -53,10 +58,15 @@ def for_inference(model: CoopTrack, precision: Precision = 'fp32') -> CoopTrack:
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ready.channels_last = True
     if precision == 'bf16':
-        for name in ('backbone', 'neck', 'bev_encoder', 'decoder', 'reasoning'):
+        for name in ('backbone', 'neck', *_HEAVY):
             part = getattr(ready, name)
             if part is not None:
                 _round(part)
+    elif precision == 'int8':
+        for name in _HEAVY:
+            part = getattr(ready, name)
+            if part is not None:
+                quantise_products(part)
     return ready
 
 

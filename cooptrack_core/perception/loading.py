@@ -65,7 +65,7 @@ class PerceptionModel:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Context in which the network runs."""
-        if self.precision == 'fp32':
+        if self.precision != 'bf16':
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
@@ -149,7 +149,8 @@ def load_model(
         path: The weights.
         device: Where they run.
         backend: What runs backbone and neck; on a GPU ``torch`` or ``compile``.
-        precision: ``bf16`` is faster on CPUs and GPUs that multiply it natively.
+        precision: ``bf16`` is faster on CPUs and GPUs that multiply it natively, ``int8`` on all
+            CPUs; that one rounds, and needs ``exported``.
         exported: File of ``cooptrack export`` for that backend; None converts the weights now.
         parts_left_out: Parts of CoopTrack that do not work; see ``models/cooptrack/variants.py``.
 
@@ -162,6 +163,12 @@ def load_model(
     if parts_left_out:
         network = without(network, parts_left_out)
     metadata = checkpoint.read_metadata(path)
+    if precision == 'int8' and backend == 'torch':
+        raise InputError(
+            'torch runs no image network of eight bits',
+            field='--precision',
+            remedy='say --backend openvino or onnxruntime, and give --exported',
+        )
     ready = for_inference(network, precision)
     if backend != 'torch':
         ready.image_network = image_network(

@@ -29,7 +29,7 @@ import torch
 from cooptrack_core import resources
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.backends import ENDINGS
+from cooptrack_core.models.backends import ENDINGS, exported_file
 from cooptrack_core.models.cooptrack.variants import VARIANTS, parts_of
 from cooptrack_core.perception import (
     MapModel,
@@ -95,8 +95,7 @@ def _exported(options: argparse.Namespace, path: str | Path) -> Path | None:
     """The exported file that belongs to a weights file."""
     if options.exported is None:
         return None
-    directory: Path = options.exported
-    return directory / Path(path).with_suffix(ENDINGS[options.backend]).name
+    return exported_file(options.exported, path, options.backend)
 
 
 def load_map(options: argparse.Namespace) -> MapModel | None:

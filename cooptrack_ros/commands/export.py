@@ -18,14 +18,26 @@ from __future__ import annotations
 
 import argparse
 
+from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
 from cooptrack_core.models.backends import ENDINGS, export
 from cooptrack_core.models.cobevt import checkpoint as map_checkpoint
+from cooptrack_core.perception.calibration import calibration_images
 from cooptrack_ros.console import Terminal, emit_json
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
-    """Write one file per weights file, under its name."""
+    """Write one file per weights file, under its name.
+
+    Raises:
+        InputError: Weights or images are unusable, or options do not fit together.
+    """
+    if (options.precision == 'int8') != (options.calibration is not None):
+        raise InputError(
+            'eight bits and images to calibrate them belong together',
+            field='--calibration',
+            remedy='give both --precision int8 and --calibration DATA, or none',
+        )
     written = {}
     options.output.mkdir(parents=True, exist_ok=True)
     for source in options.weights:
@@ -34,8 +46,12 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         identity = about.get('model_id', '')
         maps = map_checkpoint.CONFIG_KEY in about
         load = map_checkpoint.load_weights if maps else checkpoint.load_weights
-        export(load(source), identity, options.backend, target)
+        model = load(source)
+        images = None
+        if options.precision == 'int8':
+            images = calibration_images(options.calibration, model, options.calibration_images)
+        export(model, identity, options.backend, target, images)
         written[str(target)] = identity
-        terminal.say(f'{target}: image network of model {identity}')
+        terminal.say(f'{target}: image network of model {identity}, {options.precision}')
     emit_json({'written': written}, options.json)
     return 0

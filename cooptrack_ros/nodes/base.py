@@ -20,6 +20,7 @@ import gc
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -28,6 +29,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from cooptrack_core import __version__, resources
 from cooptrack_core.errors import InputError
+from cooptrack_core.models.backends import ENDINGS, exported_file
 from cooptrack_core.perception import (
     Backend,
     MapModel,
@@ -135,11 +137,15 @@ class Perceiver:
         p = self._p
         torch.set_num_threads(p.threads)
         path = p.weights or resources.weights_path(self._shipped_weights)
+        exported = None
+        if p.exported and p.backend in ENDINGS:
+            exported = exported_file(Path(p.exported), path, cast(Backend, p.backend))
         self._model = self._load(
             path,
             p.device,
             backend=cast(Backend, p.backend),
             precision=cast(Precision, p.precision),
+            exported=exported,
         )
         self.session_id = secrets.randbits(63)
         self._diagnostics = self.advertise(DiagnosticArray, '/diagnostics', 'result')

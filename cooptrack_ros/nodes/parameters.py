@@ -85,8 +85,14 @@ class SensorParameters:
     )
     precision: str = parameter(
         'fp32',
-        'number format of the network; bf16 is faster where the processor multiplies it',
-        choices=('fp32', 'bf16'),
+        'number format of the network; bf16 is faster where the processor multiplies it, int8 on '
+        'all (docs/speed.md) and needs exported',
+        choices=('fp32', 'bf16', 'int8'),
+    )
+    exported: str = parameter(
+        '',
+        'directory of "cooptrack export" for openvino or onnxruntime; empty = the network is '
+        'converted at the start',
     )
     threads: int = parameter(1, 'threads of the network on the CPU', low=1, high=256)
     v2x_reliability: str = parameter(

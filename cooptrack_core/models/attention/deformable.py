@@ -45,10 +45,13 @@ def sample_and_weigh(
     batch, _, heads, dims = value.shape
     queries = locations.shape[1]
     maps = value.permute(0, 2, 3, 1).reshape(batch * heads, dims, *shape)
-    grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # (B heads, q, P, 2)
-    samples = F.grid_sample(maps, grid, mode='bilinear', align_corners=False)  # (B heads, d, q, P)
-    w = weights.transpose(1, 2).flatten(0, 1)[:, None]  # (B heads, 1, q, P)
-    out = (samples * w).sum(-1)  # (B heads, d, q)
+    # Points before queries: sums over the outer of two axes are the fast ones.
+    grid = (2 * locations - 1).permute(0, 2, 3, 1, 4).flatten(0, 1)  # (B heads, P, q, 2)
+    samples = F.grid_sample(maps, grid, mode='bilinear', align_corners=False)  # (B heads, d, P, q)
+    w = weights.permute(0, 2, 3, 1).flatten(0, 1)[:, None]  # (B heads, 1, P, q)
+    out = samples[:, :, 0] * w[:, :, 0]  # (B heads, d, q)
+    for point in range(1, w.shape[2]):
+        out = torch.addcmul(out, samples[:, :, point], w[:, :, point])
     return out.view(batch, heads * dims, queries).transpose(1, 2)
 
 

@@ -39,6 +39,8 @@ class MultiheadAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dims, dims))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dims))
         self.out_proj = nn.Linear(dims, dims)
+        # In place of the three matrices above, see quantise.py.
+        self.projections: nn.ModuleList | None = None
         self.dropout = nn.Dropout(dropout)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
@@ -57,19 +59,14 @@ class MultiheadAttention(nn.Module):
         Returns:
             (B, q, D).
         """
-        dims = query.shape[-1]
         if key.shape[1] == 1 and blocked is None:
             # Softmax over one key is 1, so the value passes; query and key cannot matter.
-            v = F.linear(value, self.in_proj_weight[2 * dims :], self.in_proj_bias[2 * dims :])
+            v = self._project(2, value)
             return cast(Tensor, self.dropout(self.out_proj(v.expand_as(query))))
-        wq, wk, wv = self.in_proj_weight.chunk(3)
-        bq, bk, bv = self.in_proj_bias.chunk(3)
         q, k, v = (
-            torch.unflatten(F.linear(x, w, b), -1, (self.heads, -1)).transpose(
-                1, 2
-            )  # (B, heads, n, d)
-            for x, w, b in ((query, wq, bq), (key, wk, bk), (value, wv, bv))
-        )
+            torch.unflatten(self._project(i, x), -1, (self.heads, -1)).transpose(1, 2)
+            for i, x in enumerate((query, key, value))
+        )  # (B, heads, n, d)
         dropout = self.attention_dropout if self.training else 0.0
         if q.shape[2] == 1:
             out = _attend_once(q, k, v, blocked, dropout)
@@ -79,6 +76,13 @@ class MultiheadAttention(nn.Module):
             mask = None if blocked is None else ~blocked
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         return cast(Tensor, self.dropout(self.out_proj(out.transpose(1, 2).flatten(2))))
+
+    def _project(self, index: int, x: Tensor) -> Tensor:
+        """Queries (0), keys (1) or values (2) of tokens."""
+        if self.projections is not None:
+            return cast(Tensor, self.projections[index](x))
+        rows = slice(index * x.shape[-1], (index + 1) * x.shape[-1])
+        return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
 
 
 def _attend_plainly(
