@@ -224,7 +224,11 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands, 'export', 'write the image network of weights for another engine'
     )
     parser.add_argument(
-        'weights', metavar='WEIGHTS', type=Path, nargs='+', help='files of this package'
+        'weights',
+        metavar='WEIGHTS',
+        type=Path,
+        nargs='*',
+        help='files of this package (default: the shipped tiny ones of agents and ego)',
     )
     parser.add_argument(
         '-o', '--output', type=Path, required=True, metavar='DIR', help='for --exported'

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import argparse
 
+from cooptrack_core import resources
 from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
 from cooptrack_core.models.backends import ENDINGS, export
 from cooptrack_core.models.cobevt import checkpoint as map_checkpoint
 from cooptrack_core.perception.calibration import calibration_images
+from cooptrack_ros.commands.common import AGENT_WEIGHTS, COOPERATIVE_WEIGHTS
 from cooptrack_ros.console import Terminal, emit_json
 
 
@@ -40,7 +42,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         )
     written = {}
     options.output.mkdir(parents=True, exist_ok=True)
-    for source in options.weights:
+    shipped = [resources.weights_path(name) for name in (AGENT_WEIGHTS, COOPERATIVE_WEIGHTS)]
+    for source in options.weights or shipped:
         target = options.output / source.with_suffix(ENDINGS[options.backend]).name
         about = checkpoint.read_metadata(source)
         identity = about.get('model_id', '')
