@@ -28,112 +28,41 @@ when its floor is not reached:
 from __future__ import annotations
 
 import argparse
-import atexit
 import itertools
 import json
 import os
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.serialization import serialize_message
+from rosgraph_msgs.msg import Clock
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / 'test' / 'launch'))
-
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from processes import Client, Process  # noqa: E402
-from rclpy.qos import QoSProfile, qos_profile_sensor_data  # noqa: E402
-from rclpy.serialization import serialize_message  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-
-from benchmarks.mutated_messages import HEAD, good_message, mutated  # noqa: E402
-from cooptrack_core.datasets.v2x_seq import V2XSeqDataset  # noqa: E402
-from cooptrack_core.perception import ModelSet, StreamOptions, load_model  # noqa: E402
-from cooptrack_core.resources import weights_path  # noqa: E402
-from cooptrack_msgs.msg import (  # noqa: E402
+from benchmarks.mutated_messages import HEAD, good_message, mutated
+from benchmarks.ros_processes import Graph, cpu_s, megabytes
+from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
+from cooptrack_core.perception import ModelSet, StreamOptions, load_model
+from cooptrack_core.resources import weights_path
+from cooptrack_msgs.msg import (
     FusionStatus,
     InstanceFeatures,
     Latency,
     TrackedObjects,
 )
-from cooptrack_ros.bags import write_dataset_bag  # noqa: E402
-from cooptrack_ros.conversions import RosTypes, message_to_features, stamp_to_ns  # noqa: E402
-from cooptrack_ros.nodes.inputs import agents_of_dataset  # noqa: E402
-from cooptrack_ros.recordings import OpenRecording  # noqa: E402
-from cooptrack_ros.runner import run_recording  # noqa: E402
+from cooptrack_ros.bags import write_dataset_bag
+from cooptrack_ros.conversions import RosTypes, message_to_features, stamp_to_ns
+from cooptrack_ros.recordings import OpenRecording
+from cooptrack_ros.runner import run_recording
 
 TOLERANCE = 1e-4
 SHARE = 0.99
 OVERHEAD_MS = 5.0
-# Complaints that belong to what is measured, or to a slow machine.
-_EXPECTED = ('was dropped', 'was skipped', 'this machine is too slow')
-
-
-class Graph:
-    """Nodes in processes, and a client."""
-
-    def __init__(self, dataset: str, domain: int) -> None:
-        self.dataset = dataset
-        self.directory = Path(tempfile.mkdtemp(prefix='ros_graph_'))
-        self.domain = domain
-        self.client = Client(domain)
-        self.processes: list[Process] = []
-        atexit.register(lambda: [process.kill() for process in self.processes])
-        self.agents = {a.agent_id: a for a in agents_of_dataset(dataset)}
-
-    def start(self, executable: str, *parameters: str, name: str | None = None) -> Process:
-        """Start a node; each parameter is like ``name:=value``."""
-        # What holds '->' is a remapping.
-        given = [part for p in parameters for part in ('-r' if '->' in p else '-p', p)]
-        given = [part.replace('->', ':=') for part in given]
-        made = Process(executable, *given, directory=self.directory, domain=self.domain, name=name)
-        self.processes.append(made)
-        return made
-
-    def agent(self, agent_id: str, *parameters: str, suffix: str = '') -> Process:
-        """Start an agent that sends."""
-        agent = self.agents[agent_id]
-        return self.start(
-            'agent_node',
-            f'agent_id:={agent_id}',
-            f'role:={agent.role}',
-            f'cameras:=[{",".join(agent.cameras)}]',
-            'use_sim_time:=true',
-            *parameters,
-            name=f'agent_{agent_id}{suffix}',
-        )
-
-    def ego(self, *parameters: str) -> Process:
-        """Start the ego that fuses."""
-        return self.start('cooperative_node', 'use_sim_time:=true', *parameters)
-
-    def play(self, *parameters: str) -> Process:
-        """Start the player."""
-        return self.start(
-            'dataset_player_node', f'dataset:={self.dataset}', 'wait_for_s:=5.0', *parameters
-        )
-
-    def ready(self) -> None:
-        """Wait until the models are loaded."""
-        for process in self.processes:
-            process.until('model ')
-
-    def close(self) -> list[str]:
-        """End all; return what they complained about."""
-        for process in self.processes:
-            process.interrupt()
-        self.client.close()
-        return [
-            f'{p.name}: {line}'
-            for p in self.processes
-            for line in p.problems
-            if not any(said in line for said in _EXPECTED)
-        ]
 
 
 def show(result: dict[str, Any], good: bool) -> int:
@@ -356,20 +285,6 @@ def channel(options: argparse.Namespace) -> int:
     }
     counted = last.accepted + sum(rejected.values()) == last.received > 0
     return show(result, counted and max(growth.values()) < 20.0 and not complaints)
-
-
-def megabytes(process: Process) -> float:
-    """Resident memory."""
-    for line in Path(f'/proc/{process.process.pid}/status').read_text().splitlines():
-        if line.startswith('VmRSS:'):
-            return int(line.split()[1]) / 1024
-    return float('nan')
-
-
-def cpu_s(process: Process) -> float:
-    """CPU time that a process used."""
-    parts = Path(f'/proc/{process.process.pid}/stat').read_text().rsplit(')', 1)[1].split()
-    return (int(parts[11]) + int(parts[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def agents(options: argparse.Namespace) -> int:
