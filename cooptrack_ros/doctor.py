@@ -266,5 +266,7 @@ def _cpu_features() -> str:
         flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     except OSError:
         return ''
-    known = [f for f in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16') if f in flags.split()]
+    useful = ('avx2', 'avx512f', 'avx_vnni', 'avx512_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8')
+    words = set(flags.split())
+    known = [f for f in useful if f in words]
     return f' ({", ".join(known)})' if known else ''
