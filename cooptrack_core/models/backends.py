@@ -146,7 +146,17 @@ def export(
 
 
 def exported_file(directory: Path, weights: str | Path, backend: Backend) -> Path:
-    """Where "cooptrack export" writes the network of a weights file."""
+    """Where "cooptrack export" writes the network of a weights file.
+
+    Raises:
+        InputError: The backend uses no such files.
+    """
+    if backend not in ENDINGS:
+        raise InputError(
+            f'{backend} uses no exported files',
+            field='exported',
+            remedy=f'choose one of the backends {sorted(ENDINGS)}',
+        )
     return directory / Path(weights).with_suffix(ENDINGS[backend]).name
 
 

@@ -27,6 +27,7 @@ from cooptrack_core.perception.loading import (
     ModelSet,
     PerceptionModel,
     Precision,
+    exported_file,
     load_model,
 )
 from cooptrack_core.perception.map_loading import MapModel, load_map_model
@@ -63,6 +64,7 @@ __all__ = [
     'RadioStream',
     'StreamOptions',
     'Unmatched',
+    'exported_file',
     'load_map_model',
     'load_model',
     'semantic_ids',

@@ -27,7 +27,7 @@ import torch
 
 from cooptrack_core.errors import InputError
 from cooptrack_core.models import checkpoint
-from cooptrack_core.models.backends import Backend, image_network
+from cooptrack_core.models.backends import Backend, exported_file, image_network
 from cooptrack_core.models.cooptrack.model import CoopTrack, Matching
 from cooptrack_core.models.cooptrack.variants import without
 from cooptrack_core.models.devices import find_device
@@ -35,7 +35,7 @@ from cooptrack_core.models.inference import Precision, for_inference
 from cooptrack_core.structures import Role
 from cooptrack_core.v2x.feature_code import FeatureCode
 
-__all__ = ['Backend', 'ModelSet', 'PerceptionModel', 'Precision', 'load_model']
+__all__ = ['Backend', 'ModelSet', 'PerceptionModel', 'Precision', 'exported_file', 'load_model']
 
 
 @dataclass(frozen=True, eq=False)

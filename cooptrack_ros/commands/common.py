@@ -29,7 +29,7 @@ import torch
 from cooptrack_core import resources
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.backends import ENDINGS, exported_file
+from cooptrack_core.models.backends import exported_file
 from cooptrack_core.models.cooptrack.variants import VARIANTS, parts_of
 from cooptrack_core.perception import (
     MapModel,
@@ -58,13 +58,6 @@ def load_models(options: argparse.Namespace) -> ModelSet:
     torch.set_num_threads(options.threads)
     agent = options.agent_weights or resources.weights_path(AGENT_WEIGHTS)
     cooperative = options.cooperative_weights or resources.weights_path(COOPERATIVE_WEIGHTS)
-
-    if options.exported is not None and options.backend not in ENDINGS:
-        raise InputError(
-            f'{options.backend} uses no exported files',
-            field='--exported',
-            remedy='say --backend openvino or --backend onnxruntime',
-        )
 
     def load(path: str | Path, parts_left_out: Sequence[str] = ()) -> PerceptionModel:
         return load_model(

@@ -29,12 +29,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from cooptrack_core import __version__, resources
 from cooptrack_core.errors import InputError
-from cooptrack_core.models.backends import ENDINGS, exported_file
 from cooptrack_core.perception import (
     Backend,
     MapModel,
     PerceptionModel,
     Precision,
+    exported_file,
     load_model,
 )
 from cooptrack_core.structures import AgentFrame, Role
@@ -138,7 +138,7 @@ class Perceiver:
         torch.set_num_threads(p.threads)
         path = p.weights or resources.weights_path(self._shipped_weights)
         exported = None
-        if p.exported and p.backend in ENDINGS:
+        if p.exported:
             exported = exported_file(Path(p.exported), path, cast(Backend, p.backend))
         self._model = self._load(
             path,

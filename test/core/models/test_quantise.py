@@ -183,3 +183,10 @@ def test_rings_calibrate_map_models(tmp_path: Path):
     path = simulate_rings(tmp_path / 'rings')
     found = list(calibration_images(path, Cobevt(MAPS), 6))
     assert [tuple(i.shape) for i in found] == [(1, 3, MAPS.image.height, MAPS.image.width)] * 6
+
+
+def test_an_exported_file_has_the_name_of_its_weights_and_the_ending_of_its_backend():
+    found = backends.exported_file(Path('int8'), 'weights/tiny.safetensors', 'openvino')
+    assert found == Path('int8/tiny.xml')
+    with pytest.raises(InputError, match='torch uses no exported files'):
+        backends.exported_file(Path('int8'), 'weights/tiny.safetensors', 'torch')
