@@ -363,6 +363,8 @@ def _onnx_network(
             return _onnx_network(model, model_id, precision, path, threads)
     options = engine.SessionOptions()
     options.intra_op_num_threads = threads
+    # Threads that spin after their work take the cores from torch, which comes next.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:
         session = engine.InferenceSession(
             os.fspath(exported), options, providers=['CPUExecutionProvider']
