@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3, MapGrid
-from cooptrack_core.structures.frames import AgentFrame, Role
+from cooptrack_core.structures.frames import AgentFrame
+from cooptrack_core.structures.messages import AgentMessage
 
 # Lane lines lie on drivable ground.
 MAP_CLASSES = ('vehicle', 'drivable', 'lane')
@@ -106,31 +107,16 @@ class CooperativeMapFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class BevFeature:
+class BevFeature(AgentMessage):
     """What crosses agents for maps: the features of one map of one sender.
 
+    The fields of ``AgentMessage`` come first.
+
     Attributes:
-        agent_id: Sender.
-        role: Its role.
-        model_id: As InstanceMessage.
-        session_id: As InstanceMessage.
-        sequence: Counts messages of the session from 0.
-        stamp_ns: Capture time, ns, sender's clock.
-        world_SE3_agent: Frame of the map in the shared world at capture, float64: that on which
-            ``grid`` is centred, the sender's body.
-        pose_covariance: (6, 6), as AgentFrame.
         grid: The cells of ``features``.
         features: (C, rows, columns) float32.
     """
 
-    agent_id: str
-    role: Role
-    model_id: str
-    session_id: int
-    sequence: int
-    stamp_ns: int
-    world_SE3_agent: SE3
-    pose_covariance: NDArray[np.float64]
     grid: MapGrid
     features: NDArray[np.float32]
 

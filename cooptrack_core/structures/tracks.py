@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3, Boxes3D, PerceptionRange
-from cooptrack_core.structures.frames import Role
+from cooptrack_core.structures.messages import AgentMessage
 
 
 class Source(IntEnum):
@@ -37,19 +37,12 @@ class Source(IntEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class InstanceMessage:
+class InstanceMessage(AgentMessage):
     """All that crosses agents: the live instances of one frame of one sender.
 
+    The fields of ``AgentMessage`` come first.
+
     Attributes:
-        agent_id: Sender.
-        role: Its role.
-        model_id: Hash of the sender's weights and configuration; features of another model
-            mean nothing to the receiver.
-        session_id: Random per start of the sender, so that a restart is seen.
-        sequence: Counts messages of the session from 0.
-        stamp_ns: Capture time, ns, sender's clock.
-        world_SE3_agent: Sender's perception frame in the shared world at capture, float64.
-        pose_covariance: (6, 6), as AgentFrame.
         range: The sender's range; reference points are normalised to it.
         query_features: (m, D) float32 semantic features.
         query_embeddings: (m, D) float32 positional embeddings.
@@ -61,14 +54,6 @@ class InstanceMessage:
         extensions: Further fields by name; a reader ignores what it does not know.
     """
 
-    agent_id: str
-    role: Role
-    model_id: str
-    session_id: int
-    sequence: int
-    stamp_ns: int
-    world_SE3_agent: SE3
-    pose_covariance: NDArray[np.float64]
     range: PerceptionRange
     query_features: NDArray[np.float32]
     query_embeddings: NDArray[np.float32]

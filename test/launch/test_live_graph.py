@@ -40,6 +40,7 @@ from vision_msgs.msg import Detection3DArray  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from cooptrack_msgs.msg import FusionStatus, InstanceFeatures, TrackedObjects  # noqa: E402
+from cooptrack_ros.conversions import stamp_to_ns  # noqa: E402
 
 TEST = Path(__file__).parents[1]
 for room in ('core/datasets', 'core/perception', 'launch'):
@@ -75,10 +76,6 @@ def listener():
     made.close()
 
 
-def stamp(message):
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-
-
 @pytest.mark.launch(fixture=graph)
 def test_tracks_detections_and_markers_appear_and_go_on_when_the_recording_loops(listener):
     kinds = {
@@ -101,12 +98,14 @@ def test_tracks_detections_and_markers_appear_and_go_on_when_the_recording_loops
     )
     # Inside a lap stamps grow; a new lap is another sequence.
     for first, second in itertools.pairwise(tracks):
-        assert second.sequence_id != first.sequence_id or stamp(second) > stamp(first)
+        assert second.sequence_id != first.sequence_id or stamp_to_ns(
+            second.header.stamp
+        ) > stamp_to_ns(first.header.stamp)
     assert all(m.header.frame_id == 'map' and m.agent_id == 'vehicle' for m in tracks)
     # Detections are the same tracks; the two subscriptions may begin one frame apart.
-    said = {(stamp(m), *(str(o.track_id) for o in m.objects)) for m in tracks}
+    said = {(stamp_to_ns(m.header.stamp), *(str(o.track_id) for o in m.objects)) for m in tracks}
     detections = listener.heard['/cooptrack/detections']
-    also = {(stamp(m), *(d.id for d in m.detections)) for m in detections}
+    also = {(stamp_to_ns(m.header.stamp), *(d.id for d in m.detections)) for m in detections}
     assert len(also - said) <= 2
     assert len(also) > 3
     box = [m for a in listener.heard['/cooptrack/markers'] for m in a.markers if m.action == 0]

@@ -47,6 +47,7 @@ from vision_msgs.msg import LabelInfo  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from cooptrack_msgs.msg import BevFeature, FusionStatus  # noqa: E402
+from cooptrack_ros.conversions import stamp_to_ns  # noqa: E402
 
 TEST = Path(__file__).parents[1]
 for room in ('core/datasets', 'core/models', 'core/perception', 'launch'):
@@ -86,10 +87,6 @@ def client():
     made = Client(DOMAIN)
     yield made
     made.close()
-
-
-def stamp(message):
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
 @pytest.mark.launch(fixture=graph)
@@ -140,7 +137,9 @@ def test_maps_of_a_bad_peer_are_counted_and_stop_nothing(client):
 
     client.until(lambda: rejections() >= 10, 'rejections')
     grids = client.listen(GRIDS[0], OccupancyGrid, LATCHED)
-    client.until(lambda: len({stamp(m) for m in grids}) >= 3, 'maps after the attack')
+    client.until(
+        lambda: len({stamp_to_ns(m.header.stamp) for m in grids}) >= 3, 'maps after the attack'
+    )
 
 
 @pytest.mark.launch(fixture=graph, shutdown=True)

@@ -69,13 +69,14 @@ def keystore(tmp_path_factory):
             text=True,
             check=False,
         )
-        if done.returncode:
-            pytest.skip(f'ros2 security {arguments[0]} failed: {done.stderr.strip()[-200:]}')
+        return '' if done.returncode == 0 else done.stderr.strip()[-300:]
 
-    security('create_keystore', keys)
+    problem = security('create_keystore', keys)
+    if problem:  # known: sros2 of Jazzy beside a newer cryptography than that of Ubuntu 24.04
+        pytest.skip(f'ros2 security does not work here: {problem}')
     for path, file in [('/tools', tools), *((f'/cooptrack/{e}', policy) for e in ENCLAVES)]:
-        security('create_enclave', keys, path)
-        security('create_permission', keys, path, file)
+        assert not security('create_enclave', keys, path)
+        assert not security('create_permission', keys, path, file)
     return keys
 
 
