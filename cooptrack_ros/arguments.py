@@ -42,6 +42,26 @@ def seed_option(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument('--seed', type=int, default=0, help=f'fixes {what}')
 
 
+def selection_options(group: argparse._ArgumentGroup) -> None:
+    """Options of what senders leave out."""
+    group.add_argument(
+        '--min-score', type=float, default=0.0, help='instances less sure than this are not sent'
+    )
+    group.add_argument(
+        '--most-instances', type=int, metavar='N', help='send the best N of every message'
+    )
+    group.add_argument(
+        '--message-hz', type=float, metavar='HZ', help='messages per second (default: all frames)'
+    )
+    group.add_argument(
+        '--outside-view-m',
+        type=float,
+        default=0.0,
+        metavar='M',
+        help='do not send what stands in the image of the ego within so many metres of it',
+    )
+
+
 def disturbance_options(parser: argparse.ArgumentParser) -> None:
     """Options of the commands that measure what goes wrong on the way to the ego."""
     group = parser.add_argument_group(

@@ -29,6 +29,7 @@ from cooptrack_ros.arguments import (
     disturbance_options,
     map_options,
     seed_option,
+    selection_options,
 )
 from cooptrack_ros.console import Terminal
 from cooptrack_ros.weight_commands import add_export, add_halve, add_import, add_train
@@ -125,6 +126,7 @@ def _perception_options(parser: argparse.ArgumentParser) -> None:
         '--jitter-ms', type=float, default=0.0, help='standard deviation of the latency'
     )
     link.add_argument('--loss', type=float, default=0.0, help='share of messages lost, 0 to 1')
+    selection_options(link)
 
 
 def _simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -193,12 +195,12 @@ def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '--over',
         required=True,
-        choices=('latency', 'loss', 'pose', 'rotation', 'clock', 'agents', 'cameras',
+        choices=('latency', 'loss', 'pose', 'rotation', 'clock', 'agents', 'bytes', 'cameras',
                  'compression'),
         help='latency (ms, with and without compensation), loss (share of messages), pose (metres '
         'and as many degrees), rotation (degrees), clock (ms ahead), agents (number of remote '
-        'agents); with --map: agents, cameras (that the ego has lost), compression (of the given '
-        '--map-weights)',
+        'agents), bytes (least scores, for each of --forms and --rates); with --map: agents, '
+        'cameras (that the ego has lost), compression (of the given --map-weights)',
     )  # fmt: skip
     parser.add_argument(
         '--values',
@@ -211,6 +213,10 @@ def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         '--overwrite', action='store_true', help='forget the points that DIR holds already'
     )
+    parser.add_argument(
+        '--forms', default='int8,compact', help='over bytes: forms of the messages, see --dtype'
+    )
+    parser.add_argument('--rates', default='10,2', help='over bytes: messages per second')
     map_options(parser)
     _perception_options(parser)
     disturbance_options(parser)

@@ -33,6 +33,7 @@ from cooptrack_core.structures import AgentFrame, InstanceMessage
 from cooptrack_core.v2x.codec import Wire, encode_message
 from cooptrack_core.v2x.inbox import InboxSettings, MessageInbox
 from cooptrack_core.v2x.link import LinkModel
+from cooptrack_core.v2x.selection import Selection
 
 _NS_PER_MS = 1_000_000
 # A stamp this much older than the newest one is a jump back in time (a bag that loops), not the
@@ -59,6 +60,8 @@ class StreamOptions:
         compensate: Messages are moved over their age to the ego's time. False fuses them as if
             they were captured at the ego's time.
         disturbance: What is wrong with the remote agents.
+        selection: What senders leave out; they know the ego's pose and view as it was at its
+            newest frame (its own awareness messages, whose bytes are not counted).
     """
 
     dtype: Wire = 'int8'
@@ -72,6 +75,7 @@ class StreamOptions:
     future_tolerance_ms: float = _SAFE.future_tolerance_ns / _NS_PER_MS
     compensate: bool = True
     disturbance: Disturbance = field(default_factory=Disturbance)
+    selection: Selection = field(default_factory=Selection)
 
     def link(self, name: str) -> LinkModel:
         """The link of a sender."""
@@ -152,6 +156,8 @@ class RadioStream:
         self._pending: list[AgentFrame] = []
         self._recent: list[tuple[AgentFrame, AgentResult | None]] = []
         self._air = Air(inbox, self.options.link, len)
+        self._sent_ns: dict[str, int] = {}
+        self._ego_frame: AgentFrame | None = None
         self._newest_ns: int | None = None
         self._sequence_id: str | None = None
 
@@ -176,6 +182,7 @@ class RadioStream:
             yield self._moment(self._pending.pop(0))
         if frame.agent_id == self.ego_id:
             self._pending.append(frame)
+            self._ego_frame = frame
         else:
             self._sense(frame)
 
@@ -193,6 +200,8 @@ class RadioStream:
             self.maps.reset()
         self._pending.clear()
         self._recent.clear()
+        self._sent_ns.clear()
+        self._ego_frame = None
         self._newest_ns = None
 
     @property
@@ -211,12 +220,17 @@ class RadioStream:
     def _send(
         self, frame: AgentFrame, make_agent: Callable[[AgentFrame], AgentPerception]
     ) -> AgentResult:
-        """Perceive instances and give them to the radio."""
+        """Perceive instances and give to the radio what is selected."""
         agent = self.agents.get(frame.agent_id)
         if agent is None:
             agent = self.agents[frame.agent_id] = make_agent(frame)
         result = agent.process(frame)
-        message = self.options.disturbance.sent(result.message)
+        selection = self.options.selection
+        if not selection.due(frame.stamp_ns, self._sent_ns.get(frame.agent_id)):
+            return result
+        self._sent_ns[frame.agent_id] = frame.stamp_ns
+        message = selection.apply(result.message, self._ego_frame)
+        message = self.options.disturbance.sent(message)
         if message is not result.message:
             result = replace(result, message=message)
         if self._on_message is not None:

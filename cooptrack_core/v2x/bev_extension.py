@@ -31,6 +31,7 @@ from cooptrack_core.errors import MessageError
 from cooptrack_core.geometry import BevGrid
 from cooptrack_core.structures import InstanceMessage
 from cooptrack_core.v2x.reasons import Reason
+from cooptrack_core.v2x.selection import selected
 
 BEV = 'bev_feature'
 _HEAD = struct.Struct('<HHH4d')
@@ -111,15 +112,5 @@ def without_bev(message: InstanceMessage) -> InstanceMessage:
 
 def without_instances(message: InstanceMessage) -> InstanceMessage:
     """Return the message as one sends it who shares a BEV map alone."""
-    none = slice(0, 0)
-    return replace(
-        message,
-        query_features=message.query_features[none],
-        query_embeddings=message.query_embeddings[none],
-        motion_features=message.motion_features[none],
-        reference_points=message.reference_points[none],
-        boxes=message.boxes[none],
-        class_scores=message.class_scores[none],
-        track_ids=message.track_ids[none],
-        extensions={k: v for k, v in message.extensions.items() if k == BEV},
-    )
+    shared = {k: v for k, v in message.extensions.items() if k == BEV}
+    return selected(replace(message, extensions=shared), np.zeros(len(message), dtype=bool))

@@ -40,6 +40,7 @@ from cooptrack_core.perception import (
     load_model,
 )
 from cooptrack_core.perception.disturbance import Disturbance
+from cooptrack_core.v2x.selection import Selection
 from cooptrack_ros.console import Terminal
 
 AGENT_WEIGHTS = 'tiny_agent.safetensors'
@@ -189,7 +190,26 @@ def stream_options(options: argparse.Namespace) -> StreamOptions:
         jitter_ms=options.jitter_ms,
         loss=options.loss,
         seed=options.seed,
+        selection=_selection(options),
     )
+
+
+def _selection(options: argparse.Namespace) -> Selection:
+    """What senders leave out."""
+    fields = {
+        'min_score': ('--min-score', options.min_score),
+        'most': ('--most-instances', options.most_instances),
+        'message_hz': ('--message-hz', options.message_hz),
+        'outside_view_m': ('--outside-view-m', options.outside_view_m),
+    }
+    for name, (field, value) in fields.items():
+        try:
+            Selection(**{name: value})
+        except ValueError as error:
+            raise InputError(
+                str(error), field=field, remedy='see "cooptrack evaluate --help"'
+            ) from error
+    return Selection(**{name: value for name, (_, value) in fields.items()})
 
 
 def disturbed_stream_options(options: argparse.Namespace) -> StreamOptions:

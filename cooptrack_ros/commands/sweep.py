@@ -106,6 +106,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         from cooptrack_ros.commands import sweep_map
 
         return sweep_map.run(options, terminal)
+    if options.over == 'bytes':
+        from cooptrack_ros.commands import sweep_bytes
+
+        return sweep_bytes.run(options, terminal)
     if options.values is None:
         raise InputError('there is no value', field='--values', remedy='for example 0,100,200')
     if options.over not in AXES:

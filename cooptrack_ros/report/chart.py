@@ -55,11 +55,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes; the vertical one starts at zero."""
+    """One pair of axes; the vertical one starts at zero.
+
+    Attributes:
+        title: Heading.
+        x_label: Below the horizontal axis.
+        lines: What is drawn; of a logarithmic panel all places are positive.
+        log_x: Whether equal ratios of places are equally far apart.
+    """
 
     title: str
     x_label: str
     lines: Sequence[Line]
+    log_x: bool = False
 
 
 def line_chart(title: str, subtitle: str, panels: Sequence[Panel]) -> str:
@@ -106,20 +114,34 @@ def ticks(low: float, high: float, most: int = _MOST_TICKS) -> list[float]:
     return [k * step for k in range(first, last + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten that cover [low, high], both positive."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = [m * 10.0**power for power in powers for m in (1, 2, 5)]
+    first = max((s for s in steps if s <= low), default=low)
+    last = min((s for s in steps if s >= high), default=high)
+    return [s for s in steps if first <= s <= last]
+
+
 def _panel(panel: Panel) -> list[str]:
     xs = sorted({x for line in panel.lines for x in line.x})
     values = [v for s in panel.lines for v in (*s.y, *s.high) if v is not None]
     y_ticks = ticks(0.0, max([0.0, *values]) or 1.0)
-    x_low, x_high = (xs[0], xs[-1]) if xs else (0.0, 1.0)
-    if x_low == x_high:
-        x_low, x_high = x_low - 0.5, x_high + 0.5
-    # The places that were measured are the ticks, unless they are too many to read.
-    x_ticks = xs if 0 < len(xs) <= _MOST_TICKS + 3 else ticks(x_low, x_high)
-    x_low, x_high = min(x_low, x_ticks[0]), max(x_high, x_ticks[-1])
-    edge = 0.03 * (x_high - x_low)
+    x_low, x_high = (xs[0], xs[-1]) if xs else (1.0, 2.0)
+    if panel.log_x:
+        x_ticks = log_ticks(x_low, x_high)
+    else:
+        if x_low == x_high:
+            x_low, x_high = x_low - 0.5, x_high + 0.5
+        # The places that were measured are the ticks, unless they are too many to read.
+        x_ticks = xs if 0 < len(xs) <= _MOST_TICKS + 3 else ticks(x_low, x_high)
+    place = math.log10 if panel.log_x else float
+    first = place(min(x_low, x_ticks[0]))
+    width = (place(max(x_high, x_ticks[-1])) - first) or 1.0
+    edge = 0.03 * width
 
     def px(x: float) -> float:
-        return _PLOT_W * (x - x_low + edge) / (x_high - x_low + 2 * edge)
+        return _PLOT_W * (place(x) - first + edge) / (width + 2 * edge)
 
     def py(y: float) -> float:
         return _PLOT_H * (1 - y / y_ticks[-1])

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cooptrack_ros.report.chart import COLOURS, Line, Panel, line_chart, ticks
+from cooptrack_ros.report.chart import COLOURS, Line, Panel, line_chart, log_ticks, ticks
 
 SVG = '{http://www.w3.org/2000/svg}'
 
@@ -104,3 +104,19 @@ def test_dashed_lines_are_dashed() -> None:
     root = drawn(Line('a', [0, 1], [1, 2]), Line('b', [0, 1], [1, 2], dashed=True))
     dashes = [p.get('stroke-dasharray') for p in root.iter(f'{SVG}polyline')]
     assert dashes == [None, '5 4']
+
+
+@given(low=st.floats(1e-3, 1e3), ratio=st.floats(1, 1e4))
+def test_ticks_of_a_logarithmic_axis_cover_it(low: float, ratio: float) -> None:
+    found = log_ticks(low, low * ratio)
+    assert found[0] <= low
+    assert found[-1] >= low * ratio * (1 - 1e-12)
+    assert found == sorted(found)
+    assert all(float(f'{t:.1g}') == pytest.approx(t) for t in found)
+
+
+def test_equal_ratios_are_equally_far_apart_on_a_logarithmic_axis() -> None:
+    line = Line('a', [1.0, 10.0, 100.0], [0.1, 0.2, 0.3])
+    root = ElementTree.fromstring(line_chart('t', 's', [Panel('p', 'x', [line], log_x=True)]))  # noqa: S314
+    places = [float(c.get('cx', '')) for c in root.iter('{http://www.w3.org/2000/svg}circle')]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.2)

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,6 +60,13 @@ def message(agent_id: str, stamp_ns: int, sequence: int, n: int = 2) -> Instance
     )
 
 
+@dataclass(frozen=True)
+class FakeResult:
+    """Stands for AgentResult."""
+
+    message: InstanceMessage
+
+
 class FakeAgent:
     """Stands for AgentPerception."""
 
@@ -73,4 +81,4 @@ class FakeAgent:
 
     def process(self, taken: AgentFrame) -> Any:
         self.sequence += 1
-        return SimpleNamespace(message=message(self.agent_id, taken.stamp_ns, self.sequence - 1))
+        return FakeResult(message(self.agent_id, taken.stamp_ns, self.sequence - 1))

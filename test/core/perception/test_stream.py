@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from cooptrack_core.perception.stream import EgoMoment, RadioStream, StreamOptions
 from cooptrack_core.structures import AgentFrame
 from cooptrack_core.v2x.inbox import InboxSettings, MessageInbox
+from cooptrack_core.v2x.selection import Selection
 
 
 def stream(options: StreamOptions | None = None, max_age_ms: int = 500) -> RadioStream:
@@ -157,3 +158,13 @@ def test_the_same_seed_gives_the_same_moments() -> None:
     assert [stamps(m) for m in first] == [stamps(m) for m in second]
     other, _ = replay(frames, StreamOptions(latency_ms=80, jitter_ms=60, loss=0.3, seed=5))
     assert [stamps(m) for m in first] != [stamps(m) for m in other]
+
+
+def test_a_sender_with_a_rate_of_its_own_sends_what_it_selects() -> None:
+    frames = [
+        f for t in range(0, 1000, 100) for f in (frame('roadside', t), frame('vehicle', t + 1))
+    ]
+    moments, _ = replay(frames, StreamOptions(selection=Selection(message_hz=2.0, most=1)))
+    assert [len(m.messages) for m in moments] == [1, 0, 0, 0, 0] * 2
+    assert [len(message) for m in moments for message in m.messages] == [1, 1]
+    assert len({m.remote_results['roadside'].message.sequence for m in moments}) == 10
