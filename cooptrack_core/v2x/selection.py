@@ -109,7 +109,7 @@ class Selection:
             with np.errstate(invalid='ignore'):
                 inside = ((pixels >= 0) & (pixels < size)).all(1)
             seen |= (depth > 0) & inside
-        return near & seen
+        return np.asarray(near & seen)
 
 
 def selected(message: InstanceMessage, keep: NDArray[np.bool_]) -> InstanceMessage:
