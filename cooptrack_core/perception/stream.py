@@ -33,7 +33,7 @@ from cooptrack_core.structures import AgentFrame, InstanceMessage
 from cooptrack_core.v2x.codec import Wire, encode_message
 from cooptrack_core.v2x.inbox import InboxSettings, MessageInbox
 from cooptrack_core.v2x.link import LinkModel
-from cooptrack_core.v2x.selection import Selection
+from cooptrack_core.v2x.selection import Outbox, Selection
 
 _NS_PER_MS = 1_000_000
 # A stamp this much older than the newest one is a jump back in time (a bag that loops), not the
@@ -156,7 +156,7 @@ class RadioStream:
         self._pending: list[AgentFrame] = []
         self._recent: list[tuple[AgentFrame, AgentResult | None]] = []
         self._air = Air(inbox, self.options.link, len)
-        self._sent_ns: dict[str, int] = {}
+        self._outboxes: dict[str, Outbox] = {}
         self._ego_frame: AgentFrame | None = None
         self._newest_ns: int | None = None
         self._sequence_id: str | None = None
@@ -200,7 +200,8 @@ class RadioStream:
             self.maps.reset()
         self._pending.clear()
         self._recent.clear()
-        self._sent_ns.clear()
+        for outbox in self._outboxes.values():
+            outbox.reset()
         self._ego_frame = None
         self._newest_ns = None
 
@@ -225,11 +226,10 @@ class RadioStream:
         if agent is None:
             agent = self.agents[frame.agent_id] = make_agent(frame)
         result = agent.process(frame)
-        selection = self.options.selection
-        if not selection.due(frame.stamp_ns, self._sent_ns.get(frame.agent_id)):
+        outbox = self._outboxes.setdefault(frame.agent_id, Outbox(self.options.selection))
+        message = outbox.take(result.message, self._ego_frame)
+        if message is None:
             return result
-        self._sent_ns[frame.agent_id] = frame.stamp_ns
-        message = selection.apply(result.message, self._ego_frame)
         message = self.options.disturbance.sent(message)
         if message is not result.message:
             result = replace(result, message=message)

@@ -112,6 +112,48 @@ class Selection:
         return np.asarray(near & seen)
 
 
+class Outbox:
+    """What one sender lets out: selection, and numbers without gaps.
+
+    A receiver takes a gap in the sequence for a lost message, so a message that is not sent uses
+    up no number.
+
+    Args:
+        selection: What is sent; may be exchanged at any time.
+    """
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        """Start with nothing sent; see the class."""
+        self.selection = selection or Selection()
+        self._sent_ns: int | None = None
+        self._session_id: int | None = None
+        self._skipped = 0
+
+    def take(
+        self, message: InstanceMessage, receiver: AgentFrame | None = None
+    ) -> InstanceMessage | None:
+        """Return what goes out of a frame's message; None when it is not due.
+
+        Args:
+            message: All live instances, numbered frame by frame.
+            receiver: As in ``Selection.apply``.
+        """
+        if message.session_id != self._session_id:
+            self._session_id, self._skipped, self._sent_ns = message.session_id, 0, None
+        if not self.selection.due(message.stamp_ns, self._sent_ns):
+            self._skipped += 1
+            return None
+        self._sent_ns = message.stamp_ns
+        message = self.selection.apply(message, receiver)
+        if self._skipped:
+            message = replace(message, sequence=message.sequence - self._skipped)
+        return message
+
+    def reset(self) -> None:
+        """Forget when the last message went out: time jumped. The numbers go on."""
+        self._sent_ns = None
+
+
 def selected(message: InstanceMessage, keep: NDArray[np.bool_]) -> InstanceMessage:
     """Return the message with some of its m instances.
 

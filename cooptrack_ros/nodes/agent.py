@@ -23,6 +23,7 @@ from visualization_msgs.msg import MarkerArray
 from cooptrack_core.geometry import SE3
 from cooptrack_core.perception import AgentPerception
 from cooptrack_core.structures import AgentFrame
+from cooptrack_core.v2x.selection import Outbox
 from cooptrack_msgs.msg import AgentInfo, InstanceFeatures, TrackedObjects
 from cooptrack_ros import _compat
 from cooptrack_ros.bags import names
@@ -51,6 +52,7 @@ class AgentNode:
         self.autostart = p.autostart
         self._frame_id = p.agent_frame.format(agent=p.agent_id)
         self._perception: AgentPerception | None = None
+        self._outbox = Outbox(p.selection)
         self._base = base.Perceiver(
             node,
             p,
@@ -108,6 +110,7 @@ class AgentNode:
     def _change(self, parameters: AgentParameters, others: dict[str, Any]) -> None:
         """Take over what may change while running."""
         self._base.change(parameters)
+        self._outbox.selection = parameters.selection
         self._p = parameters
 
     def _perceive(self, frame: AgentFrame, current: base.Current, times: Stopwatch) -> None:
@@ -117,15 +120,18 @@ class AgentNode:
         times.ended('perception')
         if not current():
             return
-        features = message_to_features(
-            self._base.types,
-            result.message,
-            self._p.dtype,
-            world_frame_id=self._p.world_frame,
-            frame_id=self._frame_id,
-            publish_stamp_ns=_compat.now_ns(self._node),
-        )
-        self._features_out.publish(features)
+        message = self._outbox.take(result.message)
+        sent = () if message is None else (message,)
+        if message is not None:
+            features = message_to_features(
+                self._base.types,
+                message,
+                self._p.dtype,
+                world_frame_id=self._p.world_frame,
+                frame_id=self._frame_id,
+                publish_stamp_ns=_compat.now_ns(self._node),
+            )
+            self._features_out.publish(features)
         here = SE3.identity()
         if self._tracks_out.get_subscription_count():
             self._tracks_out.publish(
@@ -139,9 +145,10 @@ class AgentNode:
             )
         if self._markers_out.get_subscription_count():
             self._markers_out.publish(self._markers.update(result.tracks, here))
-        self._base.published(times, Moment(frame, (result.message,), result.tracks))
+        self._base.published(times, Moment(frame, sent, result.tracks))
 
     def _forget(self) -> None:
         if self._perception is not None:
             self._perception.reset()
+        self._outbox.reset()
         self._markers_out.publish(self._markers.reset(_compat.now_ns(self._node)))

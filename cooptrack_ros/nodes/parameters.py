@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cooptrack_core.errors import InputError
+from cooptrack_core.v2x.selection import Selection
 from cooptrack_ros import _compat
 from cooptrack_ros.nodes.schema import (
     build,
@@ -123,6 +124,24 @@ class AgentParameters(SensorParameters):
         choices=('int8', 'fp16', 'fp32'),
         dynamic=True,
     )
+    min_score: float = parameter(
+        0.0, 'instances less sure than this are not sent', low=0.0, high=1.0, dynamic=True
+    )
+    most_instances: int = parameter(
+        0, 'most instances in a message, the best; 0 = all', low=0, high=100000, dynamic=True
+    )
+    message_hz: float = parameter(
+        0.0,
+        'most messages per second; 0 = one for every frame',
+        low=0.0,
+        high=1000.0,
+        dynamic=True,
+    )
+
+    @property
+    def selection(self) -> Selection:
+        """What goes on the air."""
+        return Selection(self.min_score, self.most_instances or None, self.message_hz or None)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from v2x_messages import make_message
 from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
 from cooptrack_core.structures import AgentFrame, CameraImage, InstanceMessage, Role
 from cooptrack_core.v2x.flow import FLOW, FlowArrays, pack_flow, read_flow
-from cooptrack_core.v2x.selection import Selection, selected
+from cooptrack_core.v2x.selection import Outbox, Selection, selected
 
 MS = 1_000_000
 
@@ -128,3 +128,21 @@ def test_nothing_left_is_a_message_without_instances() -> None:
 def test_impossible_values_are_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Selection(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_not_sent_leaves_no_gap_in_the_numbers() -> None:
+    outbox = Outbox(Selection(message_hz=2.0))
+    taken = [
+        outbox.take(make_message(2, sequence=k, stamp_ns=k * 100 * MS, session_id=5))
+        for k in range(20)
+    ]
+    sent = [message for message in taken if message is not None]
+    assert [m.sequence for m in sent] == [0, 1, 2, 3]
+    assert [m.stamp_ns // MS for m in sent] == [0, 500, 1000, 1500]
+    outbox.reset()
+    after = outbox.take(make_message(2, sequence=20, stamp_ns=1600 * MS, session_id=5))
+    assert after is not None
+    assert after.sequence == 4
+    restarted = outbox.take(make_message(2, sequence=0, stamp_ns=1700 * MS, session_id=6))
+    assert restarted is not None
+    assert restarted.sequence == 0
