@@ -184,6 +184,13 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="the same for a track's first gap (default: the velocity gain)",
     )
     parser.add_argument(
+        '--across-velocity',
+        type=float,
+        metavar='SHARE',
+        help='of the velocity across its heading that a car or bicycle keeps (default: as '
+        'trained)',
+    )
+    parser.add_argument(
         '--velocity-gain',
         type=float,
         metavar='SHARE',

@@ -59,12 +59,11 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     agent, cooperative = load_weights(options.agent), load_weights(options.cooperative)
     if options.agent_threshold is not None:
         _set_tracking(agent, score_threshold=options.agent_threshold)
-    if options.velocity_gain is not None:
-        _set_tracking(agent, velocity_gain=options.velocity_gain)
-        _set_tracking(cooperative, velocity_gain=options.velocity_gain)
-    if options.first_velocity_gain is not None:
-        _set_tracking(agent, first_velocity_gain=options.first_velocity_gain)
-        _set_tracking(cooperative, first_velocity_gain=options.first_velocity_gain)
+    for name in ('velocity_gain', 'first_velocity_gain', 'across_velocity'):
+        value = getattr(options, name)
+        if value is not None:
+            _set_tracking(agent, **{name: value})
+            _set_tracking(cooperative, **{name: value})
     if options.score_bias:
         _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
     if options.unseen_bias is not None:

@@ -264,6 +264,8 @@ class TrackingConfig:
         velocity_gain: How much of the gap between predicted and found place corrects the
             velocity of a track (``tracking/velocity.py``); 0 as released: the network's alone.
         first_velocity_gain: The same for a track's first gap; None: ``velocity_gain``.
+        across_velocity: Share of the velocity across its heading that a car or bicycle keeps; 1
+            as released.
     """
 
     output_threshold: float = 0.3
@@ -279,6 +281,7 @@ class TrackingConfig:
     duplicate_distance: tuple[float, ...] | None = None
     velocity_gain: float = 0.0
     first_velocity_gain: float | None = None
+    across_velocity: float = 1.0
 
 
 @dataclass(frozen=True)

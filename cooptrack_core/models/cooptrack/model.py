@@ -66,7 +66,7 @@ from cooptrack_core.models.fusion.queries import QueryFusion
 from cooptrack_core.models.image_parts import make_backbone, make_neck
 from cooptrack_core.tracking import life_cycle
 from cooptrack_core.tracking.duplicates import silence_duplicates
-from cooptrack_core.tracking.velocity import corrected_velocity
+from cooptrack_core.tracking.velocity import corrected_velocity, rolling_velocity
 
 __all__ = ['CoopTrack', 'Matching']
 
@@ -306,6 +306,8 @@ class CoopTrack(nn.Module):
                 self.config.tracking.first_velocity_gain,
             )
             queries = corrected_velocity(queries, start, rows, seconds, *gains)
+        if not self.training:
+            queries = rolling_velocity(queries, self.config.tracking.across_velocity)
         nothing = torch.zeros(len(queries), dtype=torch.bool, device=like.device)
         return FrameOutputs(
             queries=self._recorded(queries, start).in_full_precision(),

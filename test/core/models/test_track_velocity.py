@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ from small import config, frame, model
 
 from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.interface import QuerySet
-from cooptrack_core.tracking.velocity import corrected_velocity
+from cooptrack_core.tracking.velocity import corrected_velocity, rolling_velocity
 
 SECONDS = 0.1
 _LEARNT = model().learnt
@@ -96,3 +97,24 @@ def test_a_streaming_model_uses_it_from_the_second_frame_on():
         assert torch.equal(a, b) == (step == 0)
         torch.testing.assert_close(outputs[0].boxes[:, :8], outputs[1].boxes[:, :8])
     assert outputs[0].tracked.any()
+
+
+@settings(deadline=None, max_examples=25)
+@given(yaw=st.floats(-3.1, 3.1), along=speeds, side=speeds, share=st.floats(0.0, 1.0))
+def test_what_has_wheels_loses_its_sideways_velocity_and_a_pedestrian_does_not(
+    yaw: float, along: float, side: float, share: float
+):
+    ahead = torch.tensor([math.cos(yaw), math.sin(yaw)])
+    left = torch.tensor([-math.sin(yaw), math.cos(yaw)])
+    velocity = (along * ahead + side * left).expand(3, 2)
+    found = queries(torch.zeros(3, 2), velocity, torch.ones(3, dtype=torch.bool))
+    boxes = found.boxes.clone()
+    psi = -yaw - math.pi / 2
+    boxes[:, 6], boxes[:, 7] = 0.7 * math.sin(psi), 0.7 * math.cos(psi)  # never of length one
+    found = found.replace(boxes=boxes, logits=5 * torch.eye(3))  # a car, a bicycle, a pedestrian
+    result = rolling_velocity(found, share).boxes
+    expected = along * ahead + share * side * left
+    torch.testing.assert_close(result[:2, 8:10], expected.expand(2, 2), atol=1e-4, rtol=1e-4)
+    assert torch.equal(result[2], boxes[2])
+    assert torch.equal(result[:, :8], boxes[:, :8])
+    assert rolling_velocity(found, 1.0) is found
