@@ -27,7 +27,7 @@ from cooptrack_core.resources import config_path
 from cooptrack_core.simulation.traffic import Demand
 
 PRESETS = (
-    'benchmark', 'train', 'train_long', 'multi_agent', 'tiny',
+    'benchmark', 'train', 'train_frames', 'train_long', 'multi_agent', 'tiny',
     'opv2v', 'opv2v_test', 'opv2v_train',
 )  # fmt: skip
 LayoutName = Literal['v2x_seq', 'opv2v']

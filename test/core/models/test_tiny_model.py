@@ -70,7 +70,7 @@ def test_tiny_runs_end_to_end(tiny: CoopTrack) -> None:
     with torch.inference_mode():
         for i in range(3):
             inputs = prepare_frame(agent_frame(i), tiny.config)
-            assert inputs.images.shape == (1, 3, 288, 704)
+            assert inputs.images.shape == (1, 3, 384, 960)
             sender, _ = tiny(inputs)
             fields = message_fields(sender.select_live())
             assert fields['query_feats'].shape[1] == 96
@@ -95,14 +95,17 @@ def test_tiny_starts_its_queries_where_a_camera_sees(tiny: CoopTrack) -> None:
 
 
 def test_preprocessing_keeps_points_on_their_pixels(tiny: CoopTrack) -> None:
-    image = agent_frame(0).images[0]
-    inputs = prepare_frame(agent_frame(0), tiny.config)
+    small = agent_frame(0)
+    (image,) = small.images
+    camera = image.camera.resized(1920, 1080)  # as the cameras of V2X-Seq
+    large = CameraImage(np.zeros((1080, 1920, 3), np.uint8), camera, image.stamp_ns)
+    inputs = prepare_frame(dataclasses.replace(small, images=(large,)), tiny.config)
     point = np.array([20.0, 3.0, -1.0, 1.0])
     h = inputs.agent_to_image[0].double().numpy() @ point
-    (u, v), _ = image.camera.project(point[:3])
-    assert h[0] / h[2] + 0.5 == pytest.approx((u + 0.5) * 704 / 960, abs=1e-3)
-    # 96 rows above the horizon are left out.
-    assert h[1] / h[2] + 0.5 == pytest.approx((v + 0.5) * 396 / 540 - 96, abs=1e-3)
+    (u, v), _ = camera.project(point[:3])
+    assert h[0] / h[2] + 0.5 == pytest.approx((u + 0.5) / 2, abs=1e-3)
+    # 128 rows above the horizon are left out.
+    assert h[1] / h[2] + 0.5 == pytest.approx((v + 0.5) / 2 - 128, abs=1e-3)
 
 
 @pytest.mark.parametrize('encoder', ['bevformer', 'lift'])
