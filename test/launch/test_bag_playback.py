@@ -33,8 +33,10 @@ launch_pytest = pytest.importorskip('launch_pytest', reason=NEEDED)
 pytest.importorskip('cooptrack_msgs.msg', reason=NEEDED)
 pytest.importorskip('rosbag2_py', reason=NEEDED)
 
+from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset  # noqa: E402
-from cooptrack_msgs.msg import ChannelStatus, Latency, TrackedObjects  # noqa: E402
+from cooptrack_msgs.msg import ChannelStatus, InstanceFeatures, Latency, TrackedObjects  # noqa: E402
 from cooptrack_ros.bags import write_dataset_bag  # noqa: E402
 
 TEST = Path(__file__).parents[1]
@@ -57,7 +59,10 @@ def graph():
     agent, cooperative = save_pair(directory)
     # Values for one node alone, by its name.
     file = directory / 'mine.yaml'
-    file.write_text('/roadside/agent:\n  ros__parameters:\n    dtype: fp32\n')
+    file.write_text(
+        '/roadside/agent:\n  ros__parameters:\n    dtype: fp32\n'
+        '    most_instances: 2\n    message_hz: 5.0\n'
+    )
     return graphs.cooperative(
         DOMAIN,
         EXITS,
@@ -84,6 +89,9 @@ def test_a_bag_is_tracked_twice_round_with_messages_through_the_radio(client):
     tracks = client.listen('/cooptrack/tracks', TrackedObjects)
     latency = client.listen('/cooptrack/latency', Latency)
     radio = client.listen('/cooptrack/channel_status', ChannelStatus)
+    sent = client.listen(
+        '/v2x/roadside/instance_features', InstanceFeatures, qos_profile_sensor_data
+    )
 
     def frames_with_messages_in_each_lap():
         laps = {m.sequence_id for m in tracks}
@@ -99,6 +107,13 @@ def test_a_bag_is_tracked_twice_round_with_messages_through_the_radio(client):
     waits = [p.sent_to_received for m in latency for p in m.peers]
     assert min(waits) > 0.005
     assert client.parameters('/roadside/agent', ['dtype']) == ['fp32']
+    # What the sender left out: every other frame, all but two instances, and no number.
+    assert max(len(m.track_ids) for m in sent) == 2
+    stamps = [m.header.stamp.sec + m.header.stamp.nanosec * 1e-9 for m in sent]
+    steps = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > a]
+    assert min(steps) > 0.15
+    numbers = [m.sequence for m in sent]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 @pytest.mark.launch(fixture=graph, shutdown=True)
