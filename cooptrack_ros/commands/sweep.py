@@ -249,7 +249,7 @@ def _point(
         'compensate': setting.compensate,
         'radio': result['protocol']['radio'],
         'remote_agents': result['protocol']['remote_agents'],
-        'methods': {n: _without_classes((ran | source)[n]) for n in names if n in ran | source},
+        'methods': {n: without_classes((ran | source)[n]) for n in names if n in ran | source},
         'intervals': intervals | result.get('intervals', {}).get('methods', {}),
         'copied_from_first_point': copied,
         'bytes_per_second': traffic.get('bytes_per_second'),
@@ -259,7 +259,8 @@ def _point(
     }
 
 
-def _without_classes(metrics: dict[str, Any]) -> dict[str, Any]:
+def without_classes(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics of a method for the car alone."""
     return {key: value for key, value in metrics.items() if key != 'classes'}
 
 

@@ -35,10 +35,10 @@ from cooptrack_ros.commands.common import (
     method_names,
     open_for_evaluation,
 )
+from cooptrack_ros.commands.sweep import TITLES, without_classes
 from cooptrack_ros.console import Terminal, emit_json, number
 from cooptrack_ros.report.chart import Line, Panel, line_chart
 
-TITLES = {'mean_ap': 'mean AP', 'amota': 'AMOTA'}
 _KEY = ('form', 'message_hz', 'min_score')
 
 
@@ -187,9 +187,7 @@ def _point(setting: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         **setting,
         'bytes_per_second': None if total is None else total / senders,
         'instances_per_message': traffic.get('mean_instances'),
-        'methods': {
-            n: {k: v for k, v in m.items() if k != 'classes'} for n, m in result['methods'].items()
-        },
+        'methods': {n: without_classes(m) for n, m in result['methods'].items()},
         'intervals': result.get('intervals', {}).get('methods', {}),
     }
 
