@@ -81,6 +81,12 @@ class Terminal:
         self.console.print(table)
 
 
+def number_of_runs(found: Mapping[str, Any], key: str) -> str:
+    """A number, and how much it differs between training runs if there are several."""
+    deviation = found.get('deviation', {}).get(key)
+    return number(found.get(key)) + ('' if deviation is None else f' ± {number(deviation)}')
+
+
 def number(value: float | int | None, digits: int = 3) -> str:
     """Format a metric; an undefined one is a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):

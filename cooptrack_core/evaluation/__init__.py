@@ -24,6 +24,7 @@ from cooptrack_core.evaluation.frames import GroundTruthFrame, PredictionFrame
 from cooptrack_core.evaluation.hidden import HiddenMetrics, evaluate_hidden
 from cooptrack_core.evaluation.method import MethodMetrics, evaluate_method
 from cooptrack_core.evaluation.protocol import Protocol
+from cooptrack_core.evaluation.runs import mean_draws, mean_metrics
 from cooptrack_core.evaluation.tracking import TrackingMetrics, evaluate_tracking
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     'evaluate_hidden',
     'evaluate_method',
     'evaluate_tracking',
+    'mean_draws',
+    'mean_metrics',
     'observed_duration',
     'resample',
     'tally',

@@ -108,6 +108,8 @@ class ModelSet:
         query_fusion: Of the baseline that fuses queries; None when none was given.
         bev_fusion: Of the baseline that fuses BEV maps; None when none was given.
         variants: Cooperative models without one part or another, by name.
+        seeds: The models of ``cooperative``, ``query_fusion`` and ``bev_fusion`` trained again,
+            with other seeds, by those names.
     """
 
     vehicle: PerceptionModel
@@ -116,10 +118,23 @@ class ModelSet:
     query_fusion: PerceptionModel | None = None
     bev_fusion: PerceptionModel | None = None
     variants: Mapping[str, PerceptionModel] = dataclasses.field(default_factory=dict)
+    seeds: Mapping[str, Sequence[PerceptionModel]] = dataclasses.field(default_factory=dict)
 
     def agent(self, role: Role) -> PerceptionModel:
         """Single-agent model of a role."""
         return self.roadside if role is Role.ROADSIDE else self.vehicle
+
+    def of_run(self, name: str, run: int) -> ModelSet:
+        """Return the set with one model of another training run.
+
+        Args:
+            name: ``cooperative``, ``query_fusion`` or ``bev_fusion``.
+            run: 1 is the model itself, 2 the first of ``seeds``.
+        """
+        if run == 1:
+            return self
+        changed: dict[str, Any] = {name: self.seeds[name][run - 2]}
+        return dataclasses.replace(self, **changed)
 
     def as_dict(self) -> dict[str, Any]:
         """What a protocol prints about the models."""
@@ -131,6 +146,7 @@ class ModelSet:
             'cooperative_model': self.cooperative.as_dict(),
             **{f'{n}_model': m.as_dict() for n, m in baselines.items() if m is not None},
             **variants,
+            **{f'{n}_seeds': [m.as_dict() for m in models] for n, models in self.seeds.items()},
         }
 
 

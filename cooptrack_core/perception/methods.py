@@ -40,6 +40,13 @@ from cooptrack_core.structures import AgentFrame, Role, TrackedObjects
 METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
 # They need weights of their own.
 LEARNT_BASELINES = ('query_fusion', 'bev_fusion')
+# Methods that can have several training runs, and the field of ModelSet they come from.
+_TRAINED = {
+    'cooptrack': 'cooperative',
+    'rule_matching': 'cooperative',
+    'query_fusion': 'query_fusion',
+    'bev_fusion': 'bev_fusion',
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +65,15 @@ class MethodOutput:
 Method = Callable[[EgoMoment], MethodOutput]
 
 
+def runs_of(name: str, models: ModelSet) -> tuple[str, ...]:
+    """Names under which ``make_methods`` makes every training run of a method.
+
+    The first is that of the method itself; ``cooptrack#2`` is its second training run.
+    """
+    others = models.seeds.get(_TRAINED.get(name, ''), ())
+    return (name, *(f'{name}#{run}' for run in range(2, len(others) + 2)))
+
+
 def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     """Build methods by name, each with a memory of its own; make new ones for every scene.
 
@@ -67,7 +83,7 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     nearest-within-3.5-m rule in place of GBA. ``cooptrack``: all of it. ``query_fusion``: queries
     of others join the ego's before its decoder. ``bev_fusion``: BEV maps of others, fused with the
     ego's, then AB3DMOT; messages must carry maps. Any other name is one of ``models.variants``
-    (``models/cooptrack/variants.py``).
+    (``models/cooptrack/variants.py``). Names of ``runs_of`` take the models of that training run.
 
     Raises:
         InputError: A name is unknown, or a method has no weights.
@@ -75,7 +91,10 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     made: dict[str, Method] = {}
     vehicle = _VehicleAlone(models.vehicle)
     for name in names:
-        if name == 'no_fusion':
+        method, _, run = name.partition('#')
+        if run:
+            made[name] = make_methods([method], models.of_run(_TRAINED[method], int(run)))[method]
+        elif name == 'no_fusion':
             made[name] = _NoFusion(vehicle)
         elif name == 'roadside_only':
             made[name] = roadside_only

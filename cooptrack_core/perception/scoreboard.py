@@ -34,6 +34,8 @@ from cooptrack_core.evaluation import (
     Protocol,
     Resampled,
     evaluate_method,
+    mean_draws,
+    mean_metrics,
     observed_duration,
     resample,
     tally,
@@ -41,7 +43,7 @@ from cooptrack_core.evaluation import (
 from cooptrack_core.evaluation.bootstrap import LEVEL, METRICS
 from cooptrack_core.perception.agent import AgentPerception, AgentResult
 from cooptrack_core.perception.loading import ModelSet
-from cooptrack_core.perception.methods import MethodOutput, make_methods
+from cooptrack_core.perception.methods import MethodOutput, make_methods, runs_of
 from cooptrack_core.perception.replay import kept_frames, scene_frames
 from cooptrack_core.perception.stream import RadioStream, StreamOptions
 from cooptrack_core.structures import AgentFrame, Role
@@ -225,14 +227,16 @@ def evaluate_dataset(
             field='--dtype',
             remedy='choose fp32, fp16 or int8, or leave bev_fusion out',
         )
-    board = Scoreboard(options.methods)
+    runs = {name: runs_of(name, models) for name in options.methods}
+    every_run = tuple(run for names in runs.values() for run in names)
+    board = Scoreboard(every_run)
     kept = [kept_frames(scene, options.rate_hz) for scene in scenes]
     total = sum(agent_id == EGO_ID for frames in kept for agent_id, _ in frames)
     inbox_counts: dict[str, int] = {}
-    seconds = dict.fromkeys(options.methods, 0.0)
+    seconds = dict.fromkeys(every_run, 0.0)
     done = 0
     for scene in scenes:
-        methods = make_methods(options.methods, models)
+        methods = make_methods(every_run, models)
         inbox = MessageInbox(
             models.roadside.model_id,
             EGO_ID,
@@ -278,11 +282,19 @@ def evaluate_dataset(
         **board.as_dict(),
         'inbox': inbox_counts,
     }
+    found = result['methods']
+    result['methods'] = {
+        name: mean_metrics([found[run] for run in names]) for name, names in runs.items() if found
+    }
     if options.per_scene:
-        result['per_scene'] = board.per_scene()
+        each = board.per_scene()
+        result['per_scene'] = {
+            name: {s: mean_metrics([each[run][s] for run in names]) for s in each[name]}
+            for name, names in runs.items()
+        }
     if options.timing:
-        result['seconds_per_frame'] = {name: s / max(done, 1) for name, s in seconds.items()}
-    return result | _uncertainty(board, options)
+        result['seconds_per_frame'] = {name: seconds[name] / max(done, 1) for name in runs}
+    return result | _uncertainty(board, options, runs)
 
 
 def _chosen_agents(dataset: V2XSeqDataset, remotes: int | None) -> frozenset[str]:
@@ -320,13 +332,16 @@ def _check_comparison(options: EvaluationOptions, scenes: int) -> None:
         )
 
 
-def _uncertainty(board: Scoreboard, options: EvaluationOptions) -> dict[str, Any]:
+def _uncertainty(
+    board: Scoreboard, options: EvaluationOptions, runs: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """Intervals over scenes, of methods and of differences."""
     if not (options.intervals or options.compare) or not board.ground_truth:
         return {}
-    drawn = board.resampled(seed=options.stream.seed)
-    if not drawn:
+    each = board.resampled(seed=options.stream.seed)
+    if not each:
         return {}
+    drawn = {name: mean_draws([each[run] for run in names]) for name, names in runs.items()}
     how = {
         'how': 'paired bootstrap over scenes, metrics recomputed from the pooled frames of each '
         'draw; percentiles',

@@ -40,6 +40,7 @@ from cooptrack_core.perception import (
     load_model,
 )
 from cooptrack_core.perception.disturbance import Disturbance
+from cooptrack_core.perception.methods import LEARNT_BASELINES
 from cooptrack_core.v2x.selection import Selection
 from cooptrack_ros.console import Terminal
 
@@ -82,7 +83,8 @@ def load_models(options: argparse.Namespace) -> ModelSet:
         variants = {
             name: load(*_variant(options.ablation_weights, name, cooperative)) for name in VARIANTS
         }
-    return ModelSet(vehicle, roadside, load(cooperative), queries, maps, variants)
+    seeds = _seeds(load, getattr(options, 'seed_weights', ()))
+    return ModelSet(vehicle, roadside, load(cooperative), queries, maps, variants, seeds)
 
 
 def _exported(options: argparse.Namespace, path: str | Path) -> Path | None:
@@ -144,8 +146,37 @@ def _variant(
             field='--ablation-weights',
             remedy='give the directory that holds runs of "cooptrack train --without"',
         )
-    own = directory / name / 'weights.safetensors'
-    return (own, ()) if own.exists() else (whole, parts_of(name))
+    for own in (directory / name / COOPERATIVE_WEIGHTS, directory / name / 'weights.safetensors'):
+        if own.exists():
+            return own, ()
+    return whole, parts_of(name)
+
+
+def _seeds(
+    load: Callable[[str], PerceptionModel], given: Sequence[str]
+) -> dict[str, list[PerceptionModel]]:
+    """Load the weights of further training runs, ``[METHOD=]FILE``, by field of ``ModelSet``.
+
+    Raises:
+        InputError: A method is not trained, or its weights are of another one.
+    """
+    seeds: dict[str, list[PerceptionModel]] = {}
+    for text in given:
+        name, _, file = text.rpartition('=')
+        name = name or 'cooptrack'
+        if name not in ('cooptrack', *LEARNT_BASELINES):
+            raise InputError(
+                f"'{name}' is not trained on its own",
+                field='--seed-weights',
+                remedy=f'choose cooptrack, {" or ".join(LEARNT_BASELINES)}',
+            )
+        model = load(file)
+        if name == 'cooptrack':
+            model.with_rule_matching()  # refuses single-agent weights
+        else:
+            _check_fusion(model, name)
+        seeds.setdefault('cooperative' if name == 'cooptrack' else name, []).append(model)
+    return seeds
 
 
 def _baseline(
@@ -159,15 +190,24 @@ def _baseline(
     if path is None:
         return None
     model = load(path)
+    _check_fusion(model, name)
+    return model
+
+
+def _check_fusion(model: PerceptionModel, name: str) -> None:
+    """Refuse weights that are not of a learnt baseline.
+
+    Raises:
+        InputError: They are of another fusion.
+    """
     found = model.network.query_fusion, model.network.bev_fusion
     if found[name == 'bev_fusion'] is None:
         raise InputError(
             f'these are no weights of {name}',
-            path=path,
+            path=model.path,
             field=f'--{name.replace("_", "-")}-weights',
             remedy=f'train them with --config training/tiny_{name}.yaml',
         )
-    return model
 
 
 def stream_options(options: argparse.Namespace) -> StreamOptions:

@@ -27,7 +27,7 @@ from cooptrack_ros.commands.common import (
     method_names,
     open_for_evaluation,
 )
-from cooptrack_ros.console import Terminal, emit_json, number
+from cooptrack_ros.console import Terminal, emit_json, number, number_of_runs
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -100,7 +100,7 @@ def show(result: dict[str, Any], terminal: Terminal) -> None:
         'hidden prec.': 'hidden_precision',
     }
     rows = [
-        [name, *(number(metrics.get(key)) for key in columns.values())]
+        [name, *(number_of_runs(metrics, key) for key in columns.values())]
         for name, metrics in result['methods'].items()
     ]
     if rows:

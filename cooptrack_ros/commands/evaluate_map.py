@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -42,7 +41,7 @@ from cooptrack_core.perception.map_scoreboard import (
     prior_method,
 )
 from cooptrack_core.structures import CooperativeMapFrame
-from cooptrack_ros.console import Terminal, emit_json, number
+from cooptrack_ros.console import Terminal, emit_json, number, number_of_runs
 
 SHIPPED = ('cobevt_tiny_alone.safetensors', 'cobevt_tiny.safetensors')
 SHIPPED_PRIOR = 'cobevt_tiny_prior.npz'
@@ -60,7 +59,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     rows = [
         [
             name,
-            *(_with_deviation(found, key) for key in ('vehicle', 'drivable', 'lane')),
+            *(number_of_runs(found, key) for key in ('vehicle', 'drivable', 'lane')),
             *(number(found[f'{key}_frame_mean']) for key in ('vehicle', 'drivable', 'lane')),
             number(found.get('bytes_per_message'), 0),
         ]
@@ -76,12 +75,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     )
     emit_json(result, options.json)
     return 0
-
-
-def _with_deviation(found: dict[str, Any], key: str) -> str:
-    """A number, and how much it differs between training runs if there are several."""
-    deviation = found.get('deviation', {}).get(key)
-    return number(found[key]) + ('' if deviation is None else f' ± {number(deviation)}')
 
 
 def evaluation_options(options: argparse.Namespace, protocol: MapProtocol) -> MapEvaluationOptions:
