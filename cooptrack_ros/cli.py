@@ -227,15 +227,6 @@ def _sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         '--forms', default='int8,compact', help='over bytes: forms of the messages, see --dtype'
     )
     parser.add_argument('--rates', default='10,2', help='over bytes: messages per second')
-    parser.add_argument(
-        '--seed-weights',
-        nargs='+',
-        default=[],
-        metavar='[METHOD=]FILE',
-        help='weights of further training runs with other seeds, of cooptrack (if METHOD is left '
-        'out; rule_matching uses them too), query_fusion or bev_fusion: the mean over the runs is '
-        'told, and its deviation',
-    )
     map_options(parser)
     _perception_options(parser)
     disturbance_options(parser)
