@@ -22,25 +22,28 @@ on with the points that are missing, and more values can be added later.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cooptrack_core import __version__
 from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
 from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation.bootstrap import METRICS
 from cooptrack_core.files import write_text_atomically
-from cooptrack_core.perception import ModelSet, StreamOptions
+from cooptrack_core.perception import StreamOptions
 from cooptrack_core.perception.scoreboard import EvaluationOptions, evaluate_dataset
 from cooptrack_ros.commands.common import (
     disturbed_stream_options,
     load_models,
     method_names,
     open_for_evaluation,
+)
+from cooptrack_ros.commands.sweep_file import (
+    open_document,
+    settings_of,
+    without_classes,
+    write_document,
 )
 from cooptrack_ros.console import Terminal, emit_json, number
 from cooptrack_ros.report.chart import Line, Panel, line_chart
@@ -130,8 +133,15 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         )
     names = method_names(options.methods)
     models = load_models(options)
-    document = _open_document(options, dataset, models, names, base)
     target = options.output / 'sweep.json'
+    new = {
+        'settings': settings_of(options, dataset, models, names, base),
+        'axis': axis.label,
+        'protocol': None,
+        'points': [],
+    }
+    keys = ('value', 'compensate', 'methods')
+    document = open_document(target, new, keys, overwrite=options.overwrite)
     ways = (True, False) if axis.both_ways else (base.compensate,)
     for setting in [Setting(value, way) for value in values for way in ways]:
         if any(setting.matches(point) for point in document['points']):
@@ -145,7 +155,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         document['points'].sort(key=lambda p: (p['value'], not p['compensate']))
         if document['protocol'] is None:
             document['protocol'] = {k: v for k, v in result['protocol'].items() if k != 'radio'}
-        _write(target, document)
+        write_document(target, document)
     picture = options.output / 'sweep.svg'
     write_text_atomically(picture, draw(document))
     show(document, terminal)
@@ -257,66 +267,6 @@ def _point(
         'seconds_per_frame': result['seconds_per_frame'],
         'inbox': result['inbox'],
     }
-
-
-def without_classes(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the metrics of a method for the car alone."""
-    return {key: value for key, value in metrics.items() if key != 'classes'}
-
-
-def _open_document(
-    options: argparse.Namespace,
-    dataset: V2XSeqDataset,
-    models: ModelSet,
-    names: tuple[str, ...],
-    base: StreamOptions,
-) -> dict[str, Any]:
-    """Return the document of a sweep just begun, or the one to go on with.
-
-    Raises:
-        InputError: The directory holds another sweep, or something that is none.
-    """
-    settings = {
-        'version': __version__,
-        'over': options.over,
-        'data': dataset.root.resolve().name,
-        'dataset': dataset.protocol,
-        'methods': list(names),
-        'models': {role: model['model_id'] for role, model in models.as_dict().items()},
-        'scenes': options.scenes,
-        'rate_hz': options.rate,
-        'remotes': options.remotes,
-        'radio': asdict(base),
-    }
-    # As a reader of the file gets it (tuples become lists).
-    settings = json.loads(json.dumps(settings))
-    path = options.output / 'sweep.json'
-    new = {'settings': settings, 'axis': AXES[options.over].label, 'protocol': None, 'points': []}
-    if options.overwrite or not path.exists():
-        return new
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-        before, points = found['settings'], found['points']
-        known = {key for key in settings if before.get(key) == settings[key]}
-        whole = all({'value', 'compensate', 'methods'} <= point.keys() for point in points)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f'this is no sweep to go on with ({error})',
-            path=path,
-            remedy='choose another -o, or say --overwrite',
-        ) from error
-    if known != settings.keys() or not whole:
-        other = sorted(settings.keys() - known)
-        raise InputError(
-            f'the sweep in it has other settings: {", ".join(other)}',
-            path=path,
-            remedy='choose another -o, or say --overwrite to forget it',
-        )
-    return {**new, **found}
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    write_text_atomically(path, json.dumps(document, indent=2, allow_nan=False) + '\n')
 
 
 def show(document: dict[str, Any], terminal: Terminal) -> None:

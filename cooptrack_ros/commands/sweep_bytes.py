@@ -17,10 +17,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 from cooptrack_core.errors import InputError
@@ -35,7 +34,13 @@ from cooptrack_ros.commands.common import (
     method_names,
     open_for_evaluation,
 )
-from cooptrack_ros.commands.sweep import TITLES, without_classes
+from cooptrack_ros.commands.sweep import TITLES
+from cooptrack_ros.commands.sweep_file import (
+    open_document,
+    settings_of,
+    without_classes,
+    write_document,
+)
 from cooptrack_ros.console import Terminal, emit_json, number
 from cooptrack_ros.report.chart import Line, Panel, line_chart
 
@@ -52,26 +57,9 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     base, names = disturbed_stream_options(options), method_names(options.methods)
     settings = _settings(options)
     models = load_models(options)
-    document: dict[str, Any] = {
-        'over': 'bytes',
-        'settings': json.loads(
-            json.dumps(
-                {
-                    'data': dataset.root.resolve().name,
-                    'methods': list(names),
-                    'models': {role: m['model_id'] for role, m in models.as_dict().items()},
-                    'scenes': options.scenes,
-                    'rate_hz': options.rate,
-                    'remotes': options.remotes,
-                    'radio': asdict(base),
-                }
-            )
-        ),
-        'points': [],
-    }
     target = options.output / 'sweep.json'
-    if target.exists() and not options.overwrite:
-        document = _found(target, document)
+    new = {'settings': settings_of(options, dataset, models, names, base), 'points': []}
+    document = open_document(target, new, (*_KEY, 'methods'), overwrite=options.overwrite)
     for setting in settings:
         if any(all(p[k] == setting[k] for k in _KEY) for p in document['points']):
             continue
@@ -83,7 +71,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
             )  # fmt: skip
             result = evaluate_dataset(dataset, models, evaluation, progress)
         document['points'].append(_point(setting, result))
-        write_text_atomically(target, json.dumps(document, indent=2, allow_nan=False) + '\n')
+        write_document(target, document)
     picture = options.output / 'sweep.svg'
     write_text_atomically(picture, draw(document))
     _show(document, terminal)
@@ -190,27 +178,6 @@ def _point(setting: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         'methods': {n: without_classes(m) for n, m in result['methods'].items()},
         'intervals': result.get('intervals', {}).get('methods', {}),
     }
-
-
-def _found(path: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the sweep of a directory, to go on with.
-
-    Raises:
-        InputError: It is another one, or none.
-    """
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-        same = found['settings'] == wanted['settings'] and found['over'] == 'bytes'
-        same = same and all({*_KEY, 'methods'} <= p.keys() for p in found['points'])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        same = False
-    if not same:
-        raise InputError(
-            'it holds another sweep',
-            path=path,
-            remedy='choose another -o, or say --overwrite to forget it',
-        )
-    return dict(found)
 
 
 def _show(document: dict[str, Any], terminal: Terminal) -> None:

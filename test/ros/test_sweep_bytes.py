@@ -71,7 +71,7 @@ def test_an_interrupted_sweep_goes_on_and_another_one_is_not_mixed_in(
     assert len(after) == 2
     arguments = ['sweep', str(data), '--over', 'bytes', '-o', str(tmp_path), *weights]
     assert cli.main([*arguments, '--methods', 'cooptrack', '--loss', '0.5', *first]) != 0
-    assert 'another sweep' in capsys.readouterr().err
+    assert 'the sweep in it has other settings: radio' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
