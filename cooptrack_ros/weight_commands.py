@@ -166,7 +166,8 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         nargs='+',
         default=[],
         metavar='DIR',
-        help='training scenes to fit the code of compact messages to (default: no code)',
+        help='training scenes to fit the code of compact messages to (default: the code '
+        'of the agent weights, if they have one)',
     )
     parser.add_argument(
         '--code-bits', type=int, default=96, metavar='N', help='of that code, per instance'

@@ -81,6 +81,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         code = code_of_messages(agent, options.code_data, options.code_bits)
         agent, cooperative = with_code(agent, code), with_code(cooperative, code)
         terminal.say(f'compact messages: {len(code.bits)} numbers, {code.bits.sum()} bits')
+    elif agent.feature_code is not None:
+        cooperative = with_code(cooperative, agent.feature_code.code())
     for model, source, name in (
         (agent, options.agent, AGENT_WEIGHTS),
         (cooperative, options.cooperative, COOPERATIVE_WEIGHTS),

@@ -18,11 +18,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_models import save_pair
 
-from cooptrack_core.models.checkpoint import load_weights, read_metadata
+from cooptrack_core.models.checkpoint import load_weights, read_metadata, save_weights
+from cooptrack_core.perception import load_model
+from cooptrack_core.training.code import with_code
+from cooptrack_core.v2x.feature_code import fit_code
 from cooptrack_ros import cli
 
 FILES = ('tiny_agent.safetensors', 'tiny_cooperative.safetensors')
@@ -54,6 +58,22 @@ def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
     for name, value in found.state_dict().items():
         assert torch.equal(value, before[name].half().to(value)), name
     assert agent.stat().st_size < 0.6 * pair[0].stat().st_size
+
+
+def test_another_cooperative_file_for_the_same_sender_gets_its_code(tmp_path: Path):
+    pair, out = save_pair(tmp_path), [tmp_path / 'first', tmp_path / 'second']
+    rows = np.random.default_rng(0).normal(size=(300, 3 * 96)).astype(np.float32)
+    code = fit_code(rows, 64)
+    save_weights(with_code(load_weights(pair[0]), code), pair[0])
+    assert cli.main(['halve', *map(str, pair), '-o', str(out[0]), '--quiet']) == 0
+    agent = str(out[0] / FILES[0])
+    assert cli.main(['halve', agent, str(pair[1]), '-o', str(out[1]), '--quiet']) == 0
+    first, second = (read_metadata(d / FILES[0])['model_id'] for d in out)
+    assert first == second
+    model = load_model(out[1] / FILES[1])
+    assert model.sender_id == first
+    assert model.code is not None
+    np.testing.assert_array_equal(model.code.bits, code.bits)
 
 
 def test_two_single_agent_files_are_no_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
