@@ -185,6 +185,12 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="the same for a track's first gap (default: the velocity gain)",
     )
     parser.add_argument(
+        '--max-age',
+        type=int,
+        metavar='FRAMES',
+        help='frames that the vehicle which fuses keeps a track without seeing it',
+    )
+    parser.add_argument(
         '--across-velocity',
         type=float,
         metavar='SHARE',

@@ -45,6 +45,7 @@ PLAIN = LateFusionConfig(
     ego_factor=1.0,
     remote_factor=0.4,
     track_score=0.0,
+    score_bias=0.0,
 )
 
 
@@ -303,3 +304,18 @@ def test_when_the_ego_starts_anew_so_does_the_tracker() -> None:
     result = fusion.process(ego, alone(objects([20, 0, 0], ms=2000), reset=True), [])
     assert result.reset
     assert result.tracks.track_ids.tolist() == [2]
+
+
+def test_a_bias_raises_what_comes_out_and_changes_nothing_else() -> None:
+    own = objects([[20, 0, 0], [40, 5, 0], [60, 5, 0]], [0.2, 0.5, 1.0])
+    plain = LateFusion(PLAIN).process(frame('vehicle', 0), alone(own), [])
+    raised = LateFusion(replace(PLAIN, score_bias=0.54)).process(
+        frame('vehicle', 0), alone(own), []
+    )
+    for before, after in (
+        (plain.detections, raised.detections),
+        (plain.tracks, raised.tracks),
+    ):
+        np.testing.assert_array_equal(after.boxes.centers, before.boxes.centers)
+        expected = {0.2: 0.3002, 0.5: 0.6318, 1.0: 1.0}
+        np.testing.assert_allclose(after.scores, [expected[s] for s in before.scores], atol=1e-4)
