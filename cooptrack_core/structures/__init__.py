@@ -28,11 +28,17 @@ from cooptrack_core.structures.maps import (
     CooperativeMapFrame,
     MapLabels,
 )
-from cooptrack_core.structures.tracks import InstanceMessage, Source, TrackedObjects
+from cooptrack_core.structures.tracks import (
+    SURE_SCORE,
+    InstanceMessage,
+    Source,
+    TrackedObjects,
+)
 
 __all__ = [
     'CLASS_NAMES',
     'MAP_CLASSES',
+    'SURE_SCORE',
     'AgentFrame',
     'BevFeature',
     'BevMap',

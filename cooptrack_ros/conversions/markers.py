@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_core.geometry.boxes import BOX_EDGES
-from cooptrack_core.structures import Role, Source, TrackedObjects
+from cooptrack_core.structures import SURE_SCORE, Role, Source, TrackedObjects
 from cooptrack_ros.conversions.geometry import (
     header,
     ns_to_stamp,
@@ -58,6 +58,7 @@ ROLE_COLOURS: Mapping[Role, Colour] = {
     Role.ROADSIDE: (0.90, 0.62, 0.00),
 }
 _BODY_ALPHA = 0.35
+_FAINT = (0.1, 0.5, 0.04)  # of what is not sure: body, edges, width of these
 _SLOWEST_ARROW = 0.5  # m/s; below it the direction is noise
 
 # visualization_msgs/Marker
@@ -74,6 +75,7 @@ _FIXED: weakref.WeakKeyDictionary[MessageTypes, dict[int, dict[str, Any]]] = (
 class MarkerBuilder:
     """Turns tracks into MarkerArrays and remembers what is on the screen.
 
+    Tracks below ``SURE_SCORE`` are drawn faintly, without label and arrow.
     Ids are int32, given to a track when it appears and used again after it went. Markers of
     tracks that are gone are deleted one by one; the first array (and the first after ``reset``)
     begins with DELETEALL.
@@ -156,11 +158,13 @@ class MarkerBuilder:
         # Each corner is made once and stands three times in the list.
         ends = points_to_message(self.types, corners)
         edges = [ends[end] for edge in BOX_EDGES for end in edge]
+        sure = bool(tracks.scores[i] >= SURE_SCORE)
+        body, edge, width = (_BODY_ALPHA, 1.0, 0.08) if sure else _FAINT
         out = [
-            self._marker('box', number, _CUBE, colour, _BODY_ALPHA, size, pose=turned),
-            self._marker('edges', number, _LINE_LIST, colour, 1.0, 0.08, points=edges),
+            self._marker('box', number, _CUBE, colour, body, size, pose=turned),
+            self._marker('edges', number, _LINE_LIST, colour, edge, width, points=edges),
         ]
-        if self.labels:
+        if self.labels and sure:
             text = f'{track_id} {class_name(int(tracks.labels[i]))} {tracks.scores[i]:.2f}'
             if tracks.remote_agents[i]:
                 text += '\n' + ' '.join(tracks.remote_agents[i])
@@ -174,7 +178,7 @@ class MarkerBuilder:
                     'label', number, _TEXT, colour, 1.0, (0.0, 0.0, 0.9), pose=pose, text=text
                 )
             )
-        if np.isfinite(velocity).all() and np.linalg.norm(velocity) > _SLOWEST_ARROW:
+        if sure and np.isfinite(velocity).all() and np.linalg.norm(velocity) > _SLOWEST_ARROW:
             # The arrow ends where the object will be in one second.
             tip = point(self.types, center + np.array([*velocity, 0.0]))
             out.append(

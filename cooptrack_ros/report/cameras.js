@@ -119,7 +119,8 @@ function drawBoxes(context, camera, scale) {
     if (!lines.length) continue;
     const colour = state.layers.by_id && (kind === 'cooperative' || kind === 'added')
       ? idColour(object.id, 65) : ON_IMAGE[kind];
-    const thick = { truth: 1, hidden: 1, 'ego-only': 1.2, added: 2.2 }[kind] ?? 1.6;
+    const faint = isFaint(object, kind);
+    const thick = faint ? 0.7 : { truth: 1, hidden: 1, 'ego-only': 1.2, added: 2.2 }[kind] ?? 1.6;
     context.beginPath();
     for (const [u0, v0, u1, v1] of lines) {
       context.moveTo((u0 + 0.5) * scale, (v0 + 0.5) * scale);
@@ -128,13 +129,13 @@ function drawBoxes(context, camera, scale) {
     context.setLineDash([]);
     context.strokeStyle = 'rgb(0 0 0 / .45)';
     context.lineWidth = thick + 1.6;
-    if (kind !== 'truth' && kind !== 'hidden') context.stroke();
+    if (kind !== 'truth' && kind !== 'hidden' && !faint) context.stroke();
     context.setLineDash({ 'ego-only': [5, 3], hidden: [2, 2] }[kind] ?? []);
     context.strokeStyle = colour;
     context.lineWidth = thick + (isPicked(object, kind) ? 2 : 0);
     context.stroke();
     context.setLineDash([]);
-    if (state.layers.ids && (kind === 'added' || kind === 'cooperative')) {
+    if (state.layers.ids && !faint && (kind === 'added' || kind === 'cooperative')) {
       const x = Math.min(...lines.map((line) => Math.min(line[0], line[2]))) * scale;
       const top = Math.min(...lines.map((line) => Math.min(line[1], line[3]))) * scale;
       const y = -freeLine(placed, x, 3 - top, 2); // upwards

@@ -36,6 +36,7 @@ from cooptrack_core.evaluation.matching import assign
 from cooptrack_core.geometry import SE3, Boxes3D, CameraModel
 from cooptrack_core.structures import (
     CLASS_NAMES,
+    SURE_SCORE,
     CameraImage,
     ObjectLabels,
     Source,
@@ -254,6 +255,7 @@ def _tracks(
             'class': CLASS_NAMES[int(tracks.labels[i])],
             'id': int(tracks.track_ids[i]),
             'score': round(float(tracks.scores[i]), 3),
+            'unsure': bool(tracks.scores[i] < SURE_SCORE),
             'source': Source(int(tracks.sources[i])).name.lower(),
             'remote': list(tracks.remote_agents[i]),
             'added': bool(added[i]),

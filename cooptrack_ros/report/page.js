@@ -171,7 +171,7 @@ const layers = [
     name: 'Hidden from ego', mark: 'hidden' },
   { key: 'ego_only', hint: 'Tracks of the vehicle alone',
     name: 'Ego only', mark: 'ego-only' },
-  { key: 'cooperative', hint: 'Tracks with messages of remote agents',
+  { key: 'cooperative', hint: 'Tracks with messages of remote agents; thin: score below 0.5',
     name: 'Cooperative', mark: 'cooperative' },
   { key: 'added', hint: 'Cooperative tracks on objects hidden from the ego camera',
     name: 'Added by cooperation', mark: 'added' },
@@ -214,6 +214,8 @@ function visibleObjects(frame) {
   }
   return shown.sort((a, b) => (a[1] === 'added') - (b[1] === 'added'));
 }
+/** Unsure tracks are drawn thinly, unless they show a hidden object that is there. */
+const isFaint = (object, kind) => kind === 'cooperative' && object.unsure;
 const isPicked = (object, kind) => state.picked !== null && state.picked.id === object.id
   && (state.picked.kind === kind || (state.picked.kind.startsWith('c') && kind === 'added')
     || (state.picked.kind === 'added' && kind === 'cooperative'));

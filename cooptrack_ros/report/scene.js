@@ -59,7 +59,7 @@ function drawScene() {
   if (state.layers.ids && !state.layers.association) {
     const placed = [];
     for (const [object, kind] of shown.slice().reverse()) { // what cooperation added keeps its place
-      if (kind === 'cooperative' || kind === 'added') drawId(context, view, frame, object, kind, placed);
+      if ((kind === 'cooperative' && !isFaint(object, kind)) || kind === 'added') drawId(context, view, frame, object, kind, placed);
     }
   }
   drawScale(context, view, width, height);
@@ -126,7 +126,7 @@ function path(context, points, closed) {
 function drawTrails(context, view, frame) {
   for (const track of frame.cooperative) {
     const kind = track.added ? 'added' : 'cooperative';
-    if (!state.layers[kind]) continue;
+    if (!state.layers[kind] || isFaint(track, kind)) continue;
     const trail = frame.scene.trails.get(track.id)
       .filter(([i]) => i <= state.index && frame.time - frames[i].time <= TRAIL_SECONDS);
     context.strokeStyle = state.layers.by_id ? idColour(track.id) : colours[kind];
@@ -142,7 +142,8 @@ function drawTrails(context, view, frame) {
 
 function drawLinks(context, view, frame) {
   for (const track of frame.cooperative) {
-    if (!state.layers[track.added ? 'added' : 'cooperative']) continue;
+    const kind = track.added ? 'added' : 'cooperative';
+    if (!state.layers[kind] || isFaint(track, kind)) continue;
     for (const id of track.remote) {
       const agent = frame.agents.find((candidate) => candidate.id === id);
       if (!agent) continue;
@@ -186,11 +187,12 @@ function drawObject(context, view, frame, object, kind) {
   context.globalAlpha = 1;
   if (kind === 'hidden') hatch(context, points);
   path(context, points, true);
-  context.lineWidth = { truth: 1, hidden: 1.2, 'ego-only': 2, cooperative: 2.2, added: 3 }[kind]
+  context.lineWidth = (isFaint(object, kind) ? 1
+    : { truth: 1, hidden: 1.2, 'ego-only': 2, cooperative: 2.2, added: 3 }[kind])
     + (isPicked(object, kind) ? 2 : 0);
   context.stroke();
   context.setLineDash([]);
-  if (kind === 'truth' || kind === 'hidden') return;
+  if (kind === 'truth' || kind === 'hidden' || isFaint(object, kind)) return;
   // The front edge, so that the heading shows without the velocity.
   path(context, [points[0], points[3]]);
   context.lineWidth += 1.6;

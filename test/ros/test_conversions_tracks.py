@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -170,6 +172,18 @@ def test_colour_tells_what_a_track_rests_on_and_nothing_is_invisible():
         assert not marker.frame_locked
         q = marker.pose.orientation
         assert np.isclose(np.linalg.norm([q.w, q.x, q.y, q.z]), 1)
+
+
+def test_what_is_not_sure_is_drawn_faintly_without_label_and_arrow():
+    builder = MarkerBuilder(TYPES)
+    builder.update(tracks(), MAP_SE3_WORLD)
+    array = builder.update(replace(tracks(), scores=np.array([0.9, 0.4])), MAP_SE3_WORLD)
+    sure, unsure = (
+        {m.ns: m for m in array.markers if m.action == ADD and m.id == number} for number in (0, 1)
+    )
+    assert set(sure) - set(unsure) == {'track_label', 'track_velocity'}
+    assert 0 < unsure['track_box'].color.a < sure['track_box'].color.a / 2
+    assert 0 < unsure['track_edges'].scale.x < sure['track_edges'].scale.x
 
 
 def test_the_edges_are_those_of_the_box_and_the_arrow_is_one_second_long():

@@ -269,6 +269,8 @@ def test_without_labels_added_means_supported_by_remote_agents_alone(tmp_path: P
     added = [track['added'] for track in record['cooperative']]  # type: ignore[attr-defined]
     assert added == (frame.cooperative.sources == Source.REMOTE).tolist()
     assert any(added)
+    unsure = [track['unsure'] for track in record['cooperative']]  # type: ignore[attr-defined]
+    assert unsure == (frame.cooperative.scores < 0.5).tolist()
 
 
 def test_a_frame_refuses_what_does_not_fit_together() -> None:
