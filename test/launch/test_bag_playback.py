@@ -113,8 +113,10 @@ def test_a_bag_is_tracked_twice_round_with_messages_through_the_radio(client):
     stamps = [m.header.stamp.sec + m.header.stamp.nanosec * 1e-9 for m in sent]
     steps = [b - a for a, b in itertools.pairwise(stamps) if b > a]
     assert min(steps) > 0.15
+    # The radio loses what is under way when the bag begins again, at most the last of a lap.
     numbers = [m.sequence for m in sent]
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    for (a, before), (b, after) in itertools.pairwise(zip(numbers, stamps, strict=True)):
+        assert b == a + 1 or (after < before and b == a + 2)
 
 
 @pytest.mark.launch(fixture=graph, shutdown=True)
