@@ -129,10 +129,8 @@ class ModelSet:
 
         Args:
             name: ``cooperative``, ``query_fusion`` or ``bev_fusion``.
-            run: 1 is the model itself, 2 the first of ``seeds``.
+            run: 2 for the first of ``seeds``; 1 is the model that is there.
         """
-        if run == 1:
-            return self
         changed: dict[str, Any] = {name: self.seeds[name][run - 2]}
         return dataclasses.replace(self, **changed)
 
