@@ -37,10 +37,12 @@ class BevFusionConfig:
 
     Attributes:
         track_score: Detections below are not given to the tracker; as in late fusion.
+        score_bias: Added to the logit of what comes out; as in late fusion.
         tracking: Settings of AB3DMOT.
     """
 
     track_score: float = 0.1
+    score_bias: float = 0.0
     tracking: Ab3dmotConfig = field(default_factory=Ab3dmotConfig)
 
 
@@ -86,7 +88,8 @@ class BevFusion:
         rows = best_rows(outputs, network.config.tracking.max_output)
         detections = to_tracks(frame, outputs, rows)
         likely = detections.select(detections.scores >= self.config.track_score)
-        return CooperativeResult(self._tracker.update(likely), detections, (), outputs.reset)
+        tracks, bias = self._tracker.update(likely), self.config.score_bias
+        return CooperativeResult(tracks.biased(bias), detections.biased(bias), (), outputs.reset)
 
 
 def to_remote_map(

@@ -117,19 +117,11 @@ class LateFusion:
         fused, pairs = fuse(own, remotes, c)
         tracks = self._tracker.update(fused.select(fused.scores >= c.track_score))
         return CooperativeResult(
-            tracks=_biased(tracks, c.score_bias),
-            detections=_biased(fused, c.score_bias),
+            tracks=tracks.biased(c.score_bias),
+            detections=fused.biased(c.score_bias),
             associations=pairs,
             reset=alone.reset,
         )
-
-
-def _biased(objects: TrackedObjects, bias: float) -> TrackedObjects:
-    """Shift the logits of all scores."""
-    if bias == 0:
-        return objects  # to the last bit
-    odds = objects.scores * np.exp(bias)
-    return replace(objects, scores=odds / (odds + 1 - objects.scores))
 
 
 def received(

@@ -133,6 +133,16 @@ class TrackedObjects:
         boxes = Boxes3D(moved, self.boxes.sizes, self.boxes.yaws, self.boxes.velocities)
         return replace(self, stamp_ns=stamp_ns, boxes=boxes)
 
+    def biased(self, bias: float) -> TrackedObjects:
+        """Add ``bias`` to the logits of all scores; their order and the objects stay.
+
+        It moves scores to where a threshold that all methods share suits them.
+        """
+        if bias == 0:
+            return self  # to the last bit
+        odds = self.scores * np.exp(bias)
+        return replace(self, scores=odds / (odds + 1 - self.scores))
+
     def select(self, mask: NDArray[np.bool_]) -> TrackedObjects:
         """Keep the objects under a boolean mask."""
         keep = np.flatnonzero(mask)

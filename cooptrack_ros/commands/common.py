@@ -174,7 +174,7 @@ def _seeds(
         if name == 'cooptrack':
             model.with_rule_matching()  # refuses single-agent weights
         else:
-            _check_fusion(model, name)
+            _check_fusion(model, name, '--seed-weights')
         seeds.setdefault('cooperative' if name == 'cooptrack' else name, []).append(model)
     return seeds
 
@@ -190,22 +190,22 @@ def _baseline(
     if path is None:
         return None
     model = load(path)
-    _check_fusion(model, name)
+    _check_fusion(model, name, f'--{name.replace("_", "-")}-weights')
     return model
 
 
-def _check_fusion(model: PerceptionModel, name: str) -> None:
+def _check_fusion(model: PerceptionModel, name: str, option: str) -> None:
     """Refuse weights that are not of a learnt baseline.
 
     Raises:
-        InputError: They are of another fusion.
+        InputError: They are of another fusion; it names ``option``.
     """
     found = model.network.query_fusion, model.network.bev_fusion
     if found[name == 'bev_fusion'] is None:
         raise InputError(
             f'these are no weights of {name}',
             path=model.path,
-            field=f'--{name.replace("_", "-")}-weights',
+            field=option,
             remedy=f'train them with --config training/tiny_{name}.yaml',
         )
 

@@ -67,7 +67,7 @@ def test_seed_weights_must_be_of_their_method(
 ) -> None:
     for given, words in (
         (f'late_fusion={other}', ['late_fusion', '--seed-weights', 'query_fusion']),
-        (f'query_fusion={other}', ['query_fusion', str(other)]),
+        (f'query_fusion={other}', ['query_fusion', str(other), '--seed-weights']),
         (weights[1], [weights[1], 'cooperative weights']),
     ):
         assert cli.main(['evaluate', str(scene), *weights, '--seed-weights', given]) != 0

@@ -29,7 +29,7 @@ from cooptrack_core.models.checkpoint import save_weights
 from cooptrack_core.models.cooptrack.config import CooperationConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.perception import AgentPerception, ModelSet, PerceptionModel, load_model
-from cooptrack_core.perception.bev_fusion import BevFusion
+from cooptrack_core.perception.bev_fusion import BevFusion, BevFusionConfig
 from cooptrack_core.perception.cooperative import CooperativePerception
 from cooptrack_core.perception.methods import METHODS, make_methods
 from cooptrack_core.perception.scoreboard import Scoreboard
@@ -133,6 +133,24 @@ def test_bev_fusion_uses_the_map_and_nothing_else_of_a_message(models: ModelSet)
     assert not np.array_equal(scores([]), scores([message]))
     changed = dataclasses.replace(message, query_features=message.query_features + 1)
     assert np.array_equal(scores([changed]), scores([message]))
+
+
+def test_a_bias_raises_the_scores_of_bev_fusion_and_changes_nothing_else(
+    models: ModelSet,
+) -> None:
+    def run(bias: float):
+        config = BevFusionConfig(track_score=0.0, score_bias=bias)
+        return BevFusion(models.bev_fusion, 'vehicle', config).process(camera_frame('vehicle', 0))
+
+    plain, raised = run(0.0), run(1.0)
+    for before, after in (
+        (plain.detections, raised.detections),
+        (plain.tracks, raised.tracks),
+    ):
+        assert len(before) == len(after) > 0
+        np.testing.assert_array_equal(after.boxes.centers, before.boxes.centers)
+        logits = [np.log(found.scores / (1 - found.scores)) for found in (before, after)]
+        np.testing.assert_allclose(logits[1] - logits[0], 1.0, atol=1e-4)
 
 
 def test_a_damaged_map_is_refused_and_a_foreign_frame_too(models: ModelSet) -> None:
