@@ -137,6 +137,7 @@ def bev_boxes(
     *,
     width: float = 2.0,
     fill: float = 0.0,
+    opacity: Sequence[float] | None = None,
 ) -> None:
     """Draw footprints; the front edge is thicker.
 
@@ -147,12 +148,15 @@ def bev_boxes(
         colours: n RGB.
         width: Of the lines, pixels.
         fill: Opacity of the inside.
+        opacity: n of the lines; default: 1.
     """
-    for corners, colour in zip(view.pixels(boxes.corners()[:, :4]), colours, strict=True):
+    footprints = view.pixels(boxes.corners()[:, :4])
+    alphas = [1.0] * len(boxes) if opacity is None else opacity
+    for corners, colour, alpha in zip(footprints, colours, alphas, strict=True):
         if fill > 0:
             canvas.polygon(corners, colour, fill)
-        canvas.line(corners, colour, width, closed=True)
-        canvas.line(corners[[0, 3]], colour, width * 1.9)
+        canvas.line(corners, colour, width, closed=True, alpha=alpha)
+        canvas.line(corners[[0, 3]], colour, width * 1.9, alpha=alpha)
 
 
 def bev_agent(canvas: Canvas, at: Array, heading: float, name: str, *, vehicle: bool) -> None:
@@ -208,6 +212,7 @@ def draw_boxes(
     colours: Sequence[Colour],
     names: Sequence[str],
     place: tuple[float, float, float],
+    opacity: Sequence[float],
 ) -> None:
     """Draw boxes and their names on an image that lies on the canvas.
 
@@ -218,6 +223,7 @@ def draw_boxes(
         colours: n RGB.
         names: n labels, shown above the boxes.
         place: x and y of the image on the canvas and its scale, canvas pixels per image pixel.
+        opacity: n of the lines.
     """
     x, y, scale = place
     edges = projected_edges(camera, boxes)
@@ -230,7 +236,7 @@ def draw_boxes(
         lines = (seen + 0.5) * scale + [x, y]
         for shade, width in (((0, 0, 0), 3.2), (colours[i], 1.8)):
             for line in lines:
-                canvas.line(line, shade, width, alpha=0.45 if width > 3 else 1.0)
+                canvas.line(line, shade, width, alpha=opacity[i] * (0.45 if width > 3 else 1))
         left, top = lines.reshape(-1, 2).min(0)
         inside = (max(left, x + 4), max(top - 4, y + 14))
         canvas.text(names[i], inside, colours[i], size=12, bold=True, halo=(20, 20, 20))

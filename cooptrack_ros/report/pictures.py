@@ -17,7 +17,7 @@
 After sections D.1 and D.2 of the CoopTrack supplement: pairs of the association coloured by id,
 unmatched instances of the vehicle blue and of roadside units green; boxes in the images orange
 for cars, red for cyclists and blue for pedestrians; ground truth green and tracks coloured by id
-in the bird's-eye view.
+in the bird's-eye view. Unsure tracks are faint, without id, as in the report page.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 
 from cooptrack_core.geometry import SE3
 from cooptrack_core.perception.viewpoint import moved
-from cooptrack_core.structures import CLASS_NAMES, AgentFrame, Role
+from cooptrack_core.structures import CLASS_NAMES, SURE_SCORE, AgentFrame, Role, TrackedObjects
 from cooptrack_ros.report import drawing
 from cooptrack_ros.report.canvas import WHITE, Array, Canvas, Colour, Picture, text_width
 from cooptrack_ros.report.drawing import BevView, id_colour
@@ -53,6 +53,7 @@ _CAMERAS = 812  # width of the camera column: two images of 16:9
 _GAP = 8
 _HEAD = 44  # title of the picture
 _STRIP = 58  # legend above each panel
+_FAINT = 0.35  # opacity of unsure tracks
 _FAR = 500.0  # metres; other agents beyond it are left out
 
 
@@ -155,23 +156,39 @@ def tracking_bev(snapshot: Snapshot, view: BevView) -> Picture:
         drawing.bev_boxes(canvas, view, truth.boxes, colours, width=1.4, fill=0.25)
     _agents(canvas, view, snapshot)
     colours = [id_colour(track_id) for track_id in tracks.track_ids.tolist()]
+    ids, opacity = _ids(tracks), _opacity(tracks)
+    unsure = {t for t, name in zip(tracks.track_ids.tolist(), ids, strict=True) if not name}
     for track_id, trail in snapshot.trails.items():
         if len(trail) > 1:
-            canvas.line(view.pixels(trail), id_colour(track_id), 2, alpha=0.5)
-    drawing.bev_boxes(canvas, view, tracks.boxes, colours, width=2.2)
+            alpha = 0.5 * (_FAINT if track_id in unsure else 1)
+            canvas.line(view.pixels(trail), id_colour(track_id), 2, alpha=alpha)
+    drawing.bev_boxes(canvas, view, tracks.boxes, colours, width=2.2, opacity=opacity)
     labels = _Labels(canvas)
     corners = view.pixels(tracks.boxes.corners()[:, :4])
-    for track_id, ends, colour in zip(tracks.track_ids.tolist(), corners, colours, strict=True):
-        labels.add(str(track_id), ends, colour)
+    for name, ends, colour in zip(ids, corners, colours, strict=True):
+        if name:
+            labels.add(name, ends, colour)
     return canvas.finished()
+
+
+def _ids(tracks: TrackedObjects) -> list[str]:
+    """What is written beside tracks; nothing beside unsure ones."""
+    sure = tracks.scores >= SURE_SCORE
+    return [str(t) if s else '' for t, s in zip(tracks.track_ids.tolist(), sure, strict=True)]
+
+
+def _opacity(tracks: TrackedObjects) -> list[float]:
+    return [1.0 if score >= SURE_SCORE else _FAINT for score in tracks.scores.tolist()]
 
 
 def tracking_marks(snapshot: Snapshot, view: BevView) -> list[Mark]:
     """Legend of the tracks with the numbers of what is in the picture."""
     truth, tracks = snapshot.truth, snapshot.result.tracks
-    shown = sum(view.shows(center) for center in tracks.boxes.centers)
+    shown = [view.shows(center) for center in tracks.boxes.centers]
+    faint = sum(s and not name for s, name in zip(shown, _ids(tracks), strict=True))
+    words = f'{sum(shown)} tracks, coloured by id' + (f' ({faint} unsure, faint)' if faint else '')
     marks: list[Mark] = [
-        ('frame', id_colour(1), f'{shown} tracks, coloured by id'),
+        ('frame', id_colour(1), words),
         ('line', id_colour(1), f'their last {TRAIL_SECONDS:.0f} s'),
     ]
     if truth is not None:
@@ -299,8 +316,9 @@ def _camera(snapshot: Snapshot, frame: AgentFrame | None, width: int, height: in
         camera,
         boxes,
         [CLASS_COLOURS[name] for name in classes],
-        [str(track_id) for track_id in tracks.track_ids.tolist()],
+        _ids(tracks),
         (x, y, scale),
+        _opacity(tracks),
     )
     words = frame.agent_id + (f', {lag * 1e3:+.0f} ms' if abs(lag) >= 1e-3 else '')
     right = 26 + text_width(words, 14, bold=True)

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from report_scene import frames, look_at
 
 from cooptrack_core.geometry import SE3, Boxes3D
 from cooptrack_core.perception import CooperativeResult
-from cooptrack_core.structures import CLASS_NAMES, AgentFrame, CameraImage
+from cooptrack_core.structures import CLASS_NAMES, AgentFrame, CameraImage, TrackedObjects
 from cooptrack_ros import cli
 from cooptrack_ros.report import drawing
 from cooptrack_ros.report.canvas import WHITE, Canvas, Picture, ascii_text
@@ -41,6 +42,7 @@ from cooptrack_ros.report.pictures import (
     cameras,
     draw_picture,
     tracking_bev,
+    tracking_marks,
 )
 from cooptrack_ros.report.snapshot import Snapshot
 
@@ -149,6 +151,36 @@ def test_the_tracks_have_the_colour_of_their_id_and_the_truth_is_green() -> None
     bare = tracking_bev(Snapshot(**{**vars(moment), 'result': without, 'trails': {}}), VIEW)
     corners = VIEW.pixels(truth.boxes.corners()[0, :4])
     assert has(bare, (corners[1] + corners[2]) / 2, drawing.TRUTH, off=40)
+
+
+def test_unsure_tracks_are_faint_and_counted() -> None:
+    moment = snapshot()
+    tracks = moment.result.tracks
+    sure = dataclasses.replace(tracks, scores=np.full(len(tracks), 0.9))
+    doubt = dataclasses.replace(tracks, scores=np.full(len(tracks), 0.4))
+
+    def ink(tracks: TrackedObjects) -> tuple[float, float]:
+        """How much the tracks change the two pictures."""
+        none, ends = tracks.select(tracks.track_ids < 0), []
+        for chosen in (tracks, none):
+            result = dataclasses.replace(moment.result, tracks=chosen)
+            now = dataclasses.replace(moment, result=result, trails={})
+            ends.append((tracking_bev(now, VIEW), cameras(now, 480, 548)))
+        with_them, without = ends
+        pairs = zip(with_them, without, strict=True)
+        above, image = (float(np.abs(a.astype(int) - b).mean()) for a, b in pairs)
+        return above, image
+
+    for faint, full in zip(ink(doubt), ink(sure), strict=True):
+        assert 0.05 * full < faint < 0.5 * full
+
+    def words(tracks: TrackedObjects) -> str:
+        result = dataclasses.replace(moment.result, tracks=tracks)
+        return tracking_marks(dataclasses.replace(moment, result=result), VIEW)[0][2]
+
+    assert 'unsure' not in words(sure)
+    shown = int(words(sure).split()[0])
+    assert words(doubt) == f'{shown} tracks, coloured by id ({shown} unsure, faint)'
 
 
 def test_boxes_in_images_have_the_colours_of_their_classes() -> None:
