@@ -36,6 +36,7 @@ from cooptrack_core.perception.disturbance import MisalignedMessage
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.perception.standing import StandingPoses
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
+from cooptrack_core.tracking.heading import TravelHeadings
 from cooptrack_core.v2x.flow import read_flow
 
 
@@ -80,7 +81,7 @@ class CooperativeResult:
     """What the ego makes of one frame and the messages at hand.
 
     Attributes:
-        tracks: Objects to report.
+        tracks: Objects to report; what drives heads where it goes (``tracking/heading.py``).
         detections: The best queries of the frame, whatever their score; for AP.
         associations: Matched pairs.
         reset: Whether the memory was dropped at this frame.
@@ -109,10 +110,12 @@ class CooperativePerception:
         self.ego_id = ego_id
         self._memory: TrackMemory | None = None
         self._standing = StandingPoses()
+        self._headings = TravelHeadings()
 
     def reset(self) -> None:
         """Forget tracks, BEV and what was learnt of senders."""
         self._memory = None
+        self._headings.reset()
         self._standing.reset()
 
     @torch.inference_mode()
@@ -137,8 +140,10 @@ class CooperativePerception:
         with self.model.autocast():
             outputs, self._memory = network(inputs, self._memory, remotes, self.model.matching)
         pairs, unmatched = _associations(outputs, self.ego_id, network.config.range)
+        if outputs.reset:
+            self._headings.reset()
         return CooperativeResult(
-            to_tracks(frame, outputs, outputs.output),
+            self._headings.steered(to_tracks(frame, outputs, outputs.output)),
             to_tracks(frame, outputs, best_rows(outputs, network.config.tracking.max_output)),
             pairs,
             outputs.reset,
