@@ -91,6 +91,11 @@ def disturbance_options(parser: argparse.ArgumentParser) -> None:
         help='fuse messages as if they were captured at the time of the ego frame',
     )
     group.add_argument(
+        '--no-repeat',
+        action='store_true',
+        help='fuse each message once, not again while nothing newer comes and it is young',
+    )
+    group.add_argument(
         '--pose-noise',
         default='0,0',
         metavar='METRES,DEGREES',

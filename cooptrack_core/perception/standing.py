@@ -38,7 +38,8 @@ class StandingPoses:
 
     def __init__(self) -> None:
         """Start without any sender."""
-        self._means: dict[str, tuple[int, int, SE3]] = {}  # agent: session, messages, mean
+        # By agent: session and sequence of the newest message, how many count, their mean.
+        self._means: dict[str, tuple[int, int, int, SE3]] = {}
 
     def reset(self) -> None:
         """Forget all senders."""
@@ -48,18 +49,26 @@ class StandingPoses:
         """The message with the mean pose of its sender and what remains uncertain.
 
         Messages of moving senders, and of senders that claim an exact pose, come back unchanged.
+        A message that is fused again says nothing new.
         """
         spread = message.pose_covariance
         if message.role is not Role.ROADSIDE or not spread.any():
             return message
         pose = message.world_SE3_agent
-        session, count, mean = self._means.get(message.agent_id, (0, 0, pose))
+        session, newest, count, mean = self._means.get(message.agent_id, (0, 0, 0, pose))
+        if session == message.session_id and newest == message.sequence and count:
+            return _settled(message, mean, count)
         if session != message.session_id or _moved(mean, pose, spread):
             count, mean = 0, pose
         count = min(count + 1, _MOST)
         mean = _between(mean, pose, 1.0 / count)
-        self._means[message.agent_id] = (message.session_id, count, mean)
-        return dataclasses.replace(message, world_SE3_agent=mean, pose_covariance=spread / count)
+        self._means[message.agent_id] = (message.session_id, message.sequence, count, mean)
+        return _settled(message, mean, count)
+
+
+def _settled(message: InstanceMessage, mean: SE3, count: int) -> InstanceMessage:
+    spread = message.pose_covariance / count
+    return dataclasses.replace(message, world_SE3_agent=mean, pose_covariance=spread)
 
 
 def _moved(mean: SE3, pose: SE3, spread: NDArray[np.float64]) -> bool:

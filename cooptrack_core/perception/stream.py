@@ -53,8 +53,8 @@ class StreamOptions:
         jitter_ms: Standard deviation of the latency.
         loss: Share of messages lost, 0 to 1.
         seed: Seed of the link model.
-        repeat: Fuse the newest message of a sender again while nothing newer arrives and it is
-            young enough, instead of once.
+        repeat: Fuse the newest message of a sender again, moved over its greater age, while
+            nothing newer arrives and it is young enough, instead of once.
         max_age_ms: Oldest capture the ego takes, as ``InboxSettings``.
         future_tolerance_ms: How far ahead of the ego's clock a capture may be stamped.
         compensate: Messages are moved over their age to the ego's time. False fuses them as if
@@ -70,7 +70,7 @@ class StreamOptions:
     jitter_ms: float = 0.0
     loss: float = 0.0
     seed: int = 0
-    repeat: bool = False
+    repeat: bool = True
     max_age_ms: float = _SAFE.max_age_ns / _NS_PER_MS
     future_tolerance_ms: float = _SAFE.future_tolerance_ns / _NS_PER_MS
     compensate: bool = True

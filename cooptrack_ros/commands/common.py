@@ -275,6 +275,7 @@ def disturbed_stream_options(options: argparse.Namespace) -> StreamOptions:
         max_age_ms=options.max_age_ms,
         future_tolerance_ms=options.future_tolerance_ms,
         compensate=not options.no_compensation,
+        repeat=not options.no_repeat,
         disturbance=Disturbance(
             pose_noise_m=metres,
             pose_noise_deg=degrees,

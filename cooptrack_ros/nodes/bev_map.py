@@ -200,7 +200,7 @@ class BevMapNode:
         times.ended('wait')
         if not current():
             return
-        others = gate.messages(frame.stamp_ns, new_only=False)
+        others = gate.messages(frame.stamp_ns)
         result = mapper.fuse(frame, own, others)
         times.ended('perception')
         if not current():

@@ -207,16 +207,17 @@ class Gate(Generic[M]):
                     return
                 self._condition.wait(_POLL_S)
 
-    def messages(self, stamp_ns: int, *, new_only: bool = True) -> tuple[M, ...]:
+    def messages(self, stamp_ns: int) -> tuple[M, ...]:
         """Hand out the newest young message of each sender for an ego frame.
+
+        While nothing newer comes, a message is handed out again as long as it is young.
 
         Args:
             stamp_ns: Capture time of the frame.
-            new_only: Hand each message out once; otherwise again while it is young.
         """
         with self._condition:
             return self._inbox.latest(
-                stamp_ns, new_only=new_only, captured_until_ns=stamp_ns + self.wait_ns
+                stamp_ns, new_only=False, captured_until_ns=stamp_ns + self.wait_ns
             )
 
     def arrivals(self, messages: Iterable[M]) -> list[Arrival]:

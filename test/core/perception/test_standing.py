@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -28,11 +29,15 @@ from cooptrack_core.structures import InstanceMessage, Role
 SPREAD = np.diag([1.0, 1.0, 0.0, 0.0, 0.0, 0.035**2])
 
 
+NUMBERS = itertools.count()
+
+
 def message(pose: SE3, **changes: object) -> InstanceMessage:
     nothing = np.zeros((0, 4), dtype=np.float32)
     fields: dict[str, object] = {
         'agent_id': 'roadside', 'role': Role.ROADSIDE, 'model_id': 'm', 'session_id': 1,
-        'sequence': 0, 'stamp_ns': 0, 'world_SE3_agent': pose, 'pose_covariance': SPREAD,
+        'sequence': next(NUMBERS), 'stamp_ns': 0,
+        'world_SE3_agent': pose, 'pose_covariance': SPREAD,
         'range': PerceptionRange(-1, -1, -1, 1, 1, 1), 'query_features': nothing,
         'query_embeddings': nothing, 'motion_features': nothing,
         'reference_points': nothing[:, :3], 'boxes': Boxes3D.empty(),
@@ -88,3 +93,15 @@ def test_units_do_not_mix():
     there = SE3.from_yaw(0.0, (2.0, 0.0, 0.0))
     other = poses.settled(dataclasses.replace(message(there), agent_id='roadside_1'))
     np.testing.assert_allclose(other.world_SE3_agent.translation, there.translation)
+
+
+def test_a_message_that_is_fused_again_counts_once():
+    true, rng = SE3.from_yaw(0.3, (450_000.0, 4_400_000.0, 20.0)), np.random.default_rng(1)
+    once, often = StandingPoses(), StandingPoses()
+    for _ in range(3):
+        said = message(noisy(rng, true))
+        wanted = once.settled(said)
+        for _ in range(4):
+            found = often.settled(said)
+        np.testing.assert_array_equal(found.world_SE3_agent.matrix, wanted.world_SE3_agent.matrix)
+        np.testing.assert_array_equal(found.pose_covariance, wanted.pose_covariance)

@@ -44,7 +44,8 @@ def stamps(moment: EgoMoment) -> list[tuple[str, int]]:
 
 
 def test_the_ego_waits_for_a_message_captured_just_after_its_own_frame() -> None:
-    moments, _ = replay([frame('vehicle', 0), frame('roadside', 30), frame('vehicle', 100)])
+    frames = [frame('vehicle', 0), frame('roadside', 30), frame('vehicle', 100)]
+    moments, _ = replay(frames, StreamOptions(repeat=False))
     assert stamps(moments[0]) == [('roadside', 30)]
     assert stamps(moments[1]) == []
 
@@ -63,12 +64,14 @@ def test_latency_delays_a_message_to_the_moment_it_arrives() -> None:
         frame('vehicle', 201),
     ]
     moments, _ = replay(frames, StreamOptions(latency_ms=120))
+    assert [stamps(m) for m in moments] == [[], [('roadside', 0)], [('roadside', 0)]]
+    moments, _ = replay(frames, StreamOptions(latency_ms=120, repeat=False))
     assert [stamps(m) for m in moments] == [[], [('roadside', 0)], []]
 
 
-def test_repeating_fuses_the_last_message_until_it_is_too_old() -> None:
+def test_the_last_message_is_fused_again_until_it_is_too_old() -> None:
     frames = [frame('roadside', 0)] + [frame('vehicle', t) for t in range(0, 800, 100)]
-    moments, _ = replay(frames, StreamOptions(repeat=True))
+    moments, _ = replay(frames)
     assert [len(m.messages) for m in moments] == [1, 1, 1, 1, 1, 1, 0, 0]
 
 
@@ -107,7 +110,7 @@ def test_an_agent_that_leaves_and_comes_back_is_heard_again() -> None:
         frames.append(frame('vehicle', t))
         if not 500 <= t < 2500:
             frames.append(frame('roadside', t + 10))
-    moments, _ = replay(frames)
+    moments, _ = replay(frames, StreamOptions(repeat=False))
     heard = [bool(m.messages) for m in moments]
     assert heard == [True] * 5 + [False] * 20 + [True] * 5
 
@@ -164,7 +167,8 @@ def test_a_sender_with_a_rate_of_its_own_sends_what_it_selects() -> None:
     frames = [
         f for t in range(0, 1000, 100) for f in (frame('roadside', t), frame('vehicle', t + 1))
     ]
-    moments, _ = replay(frames, StreamOptions(selection=Selection(message_hz=2.0, most=1)))
+    chosen = StreamOptions(selection=Selection(message_hz=2.0, most=1), repeat=False)
+    moments, _ = replay(frames, chosen)
     assert [len(m.messages) for m in moments] == [1, 0, 0, 0, 0] * 2
     assert [len(message) for m in moments for message in m.messages] == [1, 1]
     assert len({m.remote_results['roadside'].message.stamp_ns for m in moments}) == 10
