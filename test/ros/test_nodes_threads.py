@@ -150,6 +150,18 @@ def test_a_message_captured_after_the_wait_is_kept_for_the_next_frame():
     assert [m.stamp_ns // MS for m in gate.messages(1100 * MS)] == [1080]
 
 
+def test_a_message_is_handed_out_again_until_it_is_too_old_or_a_newer_one_comes():
+    gate = make_gate()
+    gate.receive(features('roadside', 1000, 0), 'roadside', 1010 * MS)
+
+    def found(ms):
+        return [m.stamp_ns // MS for m in gate.messages(ms * MS)]
+
+    assert [found(ms) for ms in (1000, 1100, 1400)] == [[1000]] * 3
+    gate.receive(features('roadside', 1410, 1), 'roadside', 1420 * MS)
+    assert [found(ms) for ms in (1420, 1900, 1920)] == [[1410], [1410], []]
+
+
 def test_the_wait_ends_with_the_clock():
     gate, clock = make_gate(), iter(range(1000, 2000, 10))
     gate.wait(1000 * MS, lambda: next(clock) * MS, lambda: False)
