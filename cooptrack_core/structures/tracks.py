@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from cooptrack_core.geometry import SE3, Boxes3D, PerceptionRange
 from cooptrack_core.structures.messages import AgentMessage
 
-# The report page and RViz draw tracks of a lower score faintly: they are output for those who
-# need recall, and many of them are wrong.
+# Pictures, the report page and RViz draw tracks of a lower score faintly: they are output for
+# those who need recall, and many of them are wrong.
 SURE_SCORE = 0.5
 
 
