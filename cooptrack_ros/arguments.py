@@ -144,6 +144,12 @@ def data_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> Non
         help='use only so many frames per second (2: as V2X-Seq)',
     )
     parser.add_argument(
+        '--workers',
+        type=int,
+        default=1,
+        help='processes that share the scenes, each with one thread (not with --map)',
+    )
+    parser.add_argument(
         '--remotes', type=int, metavar='N', help='only the first N remote agents exist'
     )
 

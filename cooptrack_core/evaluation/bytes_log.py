@@ -76,6 +76,13 @@ class BytesLog:
         self.header_bytes += header_bytes
         self.instances += instances
 
+    def extend(self, other: BytesLog) -> None:
+        """Count all messages of another log."""
+        self.messages += other.messages
+        self.total_bytes += other.total_bytes
+        self.header_bytes += other.header_bytes
+        self.instances += other.instances
+
     def summary(self, duration: float) -> BytesSummary:
         """Divide by the observed time.
 

@@ -16,23 +16,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
 
 from cooptrack_core.errors import InputError
+from cooptrack_core.processes import spread
 from cooptrack_core.simulation.map_statistics import (
     MapRows,
     MapSummary,
@@ -49,7 +45,6 @@ from cooptrack_core.structures import Role
 
 Progress = Callable[[int, int], None]
 _PART = 10  # frames a worker renders at a time, so that one scene keeps several of them busy
-_THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
 def simulate(
@@ -141,19 +136,6 @@ def _sides(preset: Preset) -> list[tuple[str, Role]]:
     return sides
 
 
-def _end_with_parent() -> None:
-    """Let a worker end when its parent is killed; it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch(sentinel: int) -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
-
-
 @dataclass(frozen=True)
 class _Job:
     """Some frames of one scene, ``end`` not included."""
@@ -186,25 +168,7 @@ def _rows(jobs: list[_Job], workers: int) -> Iterator[SceneRows | MapRows]:
         finally:
             _scene.cache_clear()
         return
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, '1'))  # the children inherit it
-    context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
-    try:
-        for written in as_completed([pool.submit(_write, job) for job in jobs]):
-            yield written.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            'a worker of the simulator died, probably for lack of memory',
-            field='workers', remedy='use fewer workers',
-        ) from error  # fmt: skip
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    yield from spread(_write, jobs, workers)
 
 
 @contextmanager

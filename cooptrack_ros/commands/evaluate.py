@@ -20,7 +20,7 @@ import argparse
 from typing import Any
 
 from cooptrack_core.models.cooptrack.variants import VARIANTS
-from cooptrack_core.perception.scoreboard import EvaluationOptions, evaluate_dataset
+from cooptrack_core.perception.evaluate import EvaluationOptions, evaluate_dataset
 from cooptrack_ros.commands.common import (
     disturbed_stream_options,
     load_models,
@@ -46,6 +46,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         options.remotes,
         per_scene=options.per_scene,
         compare=options.compare,
+        workers=options.workers,
     )
     models = load_models(options)
     with terminal.progress('evaluating') as progress:

@@ -32,7 +32,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation.bootstrap import METRICS
 from cooptrack_core.files import write_text_atomically
 from cooptrack_core.perception import StreamOptions
-from cooptrack_core.perception.scoreboard import EvaluationOptions, evaluate_dataset
+from cooptrack_core.perception.evaluate import EvaluationOptions, evaluate_dataset
 from cooptrack_ros.commands.common import (
     disturbed_stream_options,
     load_models,
@@ -239,6 +239,7 @@ def _evaluation(
         int(setting.value) if options.over == 'agents' else options.remotes,
         intervals=True,
         timing=True,
+        workers=options.workers,
     )
 
 

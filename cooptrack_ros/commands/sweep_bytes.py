@@ -26,7 +26,7 @@ from cooptrack_core.errors import InputError
 from cooptrack_core.evaluation.bootstrap import METRICS
 from cooptrack_core.files import write_text_atomically
 from cooptrack_core.perception import StreamOptions
-from cooptrack_core.perception.scoreboard import EvaluationOptions, evaluate_dataset
+from cooptrack_core.perception.evaluate import EvaluationOptions, evaluate_dataset
 from cooptrack_core.v2x.codec import Wire
 from cooptrack_ros.commands.common import (
     disturbed_stream_options,
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         with terminal.progress(what) as progress:
             evaluation = EvaluationOptions(
                 names, _stream(base, setting), options.scenes, options.rate, options.remotes,
-                intervals=True,
+                intervals=True, workers=options.workers,
             )  # fmt: skip
             result = evaluate_dataset(dataset, models, evaluation, progress)
         document['points'].append(_point(setting, result))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +29,7 @@ from typing import Any
 import pytest
 
 from cooptrack_core.perception import StreamOptions
-from cooptrack_core.perception import scoreboard as core_scoreboard
+from cooptrack_core.perception import evaluate as core_evaluate
 from cooptrack_core.simulation import simulate
 from cooptrack_core.simulation.presets import load_preset
 from cooptrack_ros import cli
@@ -151,6 +152,26 @@ def test_a_comparison_gives_an_interval_against_every_other_method(
     assert 'cooptrack - no_fusion' in capsys.readouterr().err
 
 
+def test_workers_that_share_the_scenes_find_what_one_finds(evaluate: Evaluate) -> None:
+    options = ('--compare', 'cooptrack', '--per-scene', '--loss', '0.3', '--threads', '1')
+    alone, shared = evaluate(*options), evaluate(*options, '--workers', '2')
+    assert alone['inbox']['received'] > 0
+    assert list(alone['per_scene']['cooptrack']) == list(shared['per_scene']['cooptrack'])
+    assert shared == alone
+
+
+def test_what_a_worker_could_not_read_is_told(
+    data: Path, weights: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / 'broken'
+    shutil.copytree(data, broken)
+    image = sorted((broken / 'infrastructure-side' / 'image').iterdir())[-1]
+    image.write_bytes(b'no image')
+    options = ['--methods', 'cooptrack', '--workers', '2', *weights]
+    assert cli.main(['evaluate', str(broken), *options]) == 0
+    assert capsys.readouterr().err.replace('\n', '').count(image.name) == 1
+
+
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
@@ -163,6 +184,7 @@ def test_a_comparison_gives_an_interval_against_every_other_method(
         (['--clock-skew-ms', 'inf'], ['--clock-skew-ms']),
         (['--remotes', '3'], ['--remotes', 'from 0 to 2']),
         (['--scenes', '0'], ['--scenes']),
+        (['--workers', '0'], ['--workers', '1 or more']),
         (['--compare', 'late'], ['--compare', 'cooptrack']),
         (['--compare', 'cooptrack', '--scenes', '1'], ['--compare', 'two scenes']),
         (['sweep', '--over', 'loss', '--values', '0,2'], ['--values', "'2'", 'from 0 to 1']),
@@ -248,7 +270,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     axis = ['--over', 'loss', '--values', '0,0.5,1']
     whole = swept(data, weights, tmp_path / 'whole', *axis)
     calls: list[float] = []
-    real = core_scoreboard.evaluate_dataset
+    real = core_evaluate.evaluate_dataset
 
     def counted(dataset: Any, models: Any, options: Any, progress: Any = None) -> Any:
         calls.append(options.stream.loss)

@@ -175,6 +175,10 @@ class V2XSeqDataset:
             remedy=f'use one of {[s.sequence_id for s in self.scenes]}',
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What crosses to another process: ``on_warning`` stays, it speaks to this one's user."""
+        return {**vars(self), '_on_warning': None}
+
     def warn(self, text: str) -> None:
         """Keep a warning and pass it on."""
         self.warnings.append(text)
