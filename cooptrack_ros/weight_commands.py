@@ -191,6 +191,13 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help='frames that the vehicle which fuses keeps a track without seeing it',
     )
     parser.add_argument(
+        '--fade',
+        type=float,
+        metavar='LOGITS',
+        help='the vehicle which fuses drops a track whose class logit is so far below its best: '
+        'its query has lost its object and drifts (default: as trained)',
+    )
+    parser.add_argument(
         '--across-velocity',
         type=float,
         metavar='SHARE',

@@ -64,7 +64,9 @@ def advance(
         limit: Most tracks to carry; beyond it those of lowest score are dropped.
         ids_for_background: Official behaviour: every new query gets an id, reported or not.
     """
-    active = queries.scores > config.score_threshold
+    best = torch.maximum(queries.best, queries.scores)
+    faded = _faded(queries.scores, best, config.fade)
+    active = (queries.scores > config.score_threshold) & ~faded
     output = queries.scores >= config.output_threshold
     new = queries.ids < 0
     named = new if ids_for_background else new & (active | output)
@@ -72,13 +74,21 @@ def advance(
     ids = torch.where(named, numbers, queries.ids)
     tracked = queries.tracked | (new & active)
     missed = torch.where(active, 0, queries.missed + tracked)
+    output = output & ~(faded & (missed > config.fade_after))
     live = active | (tracked & (missed < config.max_age))
     if int(live.sum()) > limit:
         best = torch.where(live, queries.scores, -1.0).topk(limit).indices
         live = torch.zeros_like(live).index_fill(0, best, True)
     return LifeCycle(
-        queries=queries.replace(ids=ids, tracked=tracked, missed=missed),
+        queries=queries.replace(ids=ids, tracked=tracked, missed=missed, best=best),
         output=output,
         live=live,
         next_id=next_id + int(named.sum()),
     )
+
+
+def _faded(scores: Tensor, best: Tensor, fade: float | None) -> Tensor:
+    """Which of n queries are far less certain than they were."""
+    if fade is None:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    return torch.logit(best, 1e-4) - torch.logit(scores, 1e-4) > fade

@@ -66,6 +66,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
             _set_tracking(cooperative, **{name: value})
     if options.max_age is not None:
         _set_tracking(cooperative, max_age=options.max_age)
+    if options.fade is not None:
+        _set_tracking(cooperative, fade=options.fade)
     if options.score_bias:
         _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
     if options.unseen_bias is not None:

@@ -107,6 +107,7 @@ def as_queries(remote: RemoteAlignment, mask: Tensor, like: QuerySet, bit: int) 
         hist_motion=torch.cat([older, motion[:, None]], 1),
         hist_padding=padding,
         remote_bits=number + (1 << bit),
+        best=refs.new_zeros(count),
     )
 
 

@@ -256,6 +256,10 @@ class TrackingConfig:
         record_threshold: Queries below it keep the state they had before the frame.
         max_age: A track is dropped when it was inactive for this many frames.
         carry: Whether tracks live on at all (detection models start anew each frame).
+        fade: A track whose class logit is this far below its best one is not active: its query
+            has most likely lost its object and drifts. It is not reported either after
+            ``fade_after`` such frames. None as released.
+        fade_after: See ``fade``.
         reset_after_s: A larger gap between frames drops the memory, seconds.
         max_output: Most detections listed per frame.
         centre_range: Boxes outside are not reported, metres in the agent frame.
@@ -273,6 +277,8 @@ class TrackingConfig:
     record_threshold: float = 0.0
     max_age: int = 3
     carry: bool = True
+    fade: float | None = None
+    fade_after: int = 2
     reset_after_s: float = 0.75  # 2 Hz data jitter about 0.5 s
     max_output: int = 300
     centre_range: PerceptionRange = field(

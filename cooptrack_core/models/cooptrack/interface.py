@@ -159,6 +159,7 @@ class QuerySet:
         hist_padding: (n, L) bool, True where the slot is empty.
         remote_bits: (n,) int64, bit i set when remote i (of this frame, in the order of fusion)
             took part in the query.
+        best: (n,) highest score it has had while it was followed; 0 before.
     """
 
     feats: Tensor
@@ -176,6 +177,7 @@ class QuerySet:
     hist_motion: Tensor
     hist_padding: Tensor
     remote_bits: Tensor
+    best: Tensor
 
     def __len__(self) -> int:
         """Return n."""

@@ -98,6 +98,7 @@ class LearntQueries(nn.Module):
             hist_motion=feats.new_zeros(n, history, dims),
             hist_padding=torch.ones(n, history, dtype=torch.bool, device=feats.device),
             remote_bits=number,
+            best=refs.new_zeros(n),
         )
 
 

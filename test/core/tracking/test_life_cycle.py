@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from cooptrack_core.models.cooptrack.config import TrackingConfig
@@ -45,6 +47,7 @@ def queries(scores: list[float]) -> QuerySet:
         hist_motion=torch.zeros(n, 1, 2),
         hist_padding=torch.ones(n, 1, dtype=torch.bool),
         remote_bits=number,
+        best=torch.zeros(n),
     )
 
 
@@ -97,3 +100,31 @@ def test_no_queries_are_fine() -> None:
     life = advance(queries([]), CONFIG, 4, 10)
     assert life.next_id == 4
     assert life.live.tolist() == []
+
+
+FADING = replace(CONFIG, fade=1.5, fade_after=1, score_threshold=0.2)
+
+
+def after(scores: list[float], config: TrackingConfig) -> list[tuple[bool, bool]]:
+    """Whether one query is reported and lives on, frame by frame."""
+    state, seen = queries([scores[0]]), []
+    for score in scores:
+        life = advance(state.replace(scores=torch.tensor([score])), config, 1, 10)
+        seen.append((bool(life.output[0]), bool(life.live[0])))
+        state = life.queries
+    return seen
+
+
+def test_a_track_that_fades_is_dropped_though_its_score_would_do() -> None:
+    fading = [0.9, 0.6, 0.6, 0.6]  # logits 2.2 and 0.4
+    assert after(fading, CONFIG)[-1] == (True, True)
+    assert after(fading, FADING) == [(True, True), (True, True), (False, True), (False, False)]
+
+
+def test_a_track_that_was_never_sure_does_not_fade() -> None:
+    assert after([0.6] * 5, FADING) == [(True, True)] * 5
+
+
+def test_a_track_that_is_sure_again_is_reported_again() -> None:
+    assert after([0.9, 0.6, 0.6, 0.85, 0.85], FADING)[2:] == [
+        (False, True), (True, True), (True, True)]  # fmt: skip

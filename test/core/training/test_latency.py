@@ -46,7 +46,7 @@ def queries(count: int, seed: int = 0) -> QuerySet:
         logits=noise(count, 3), scores=torch.rand(count, generator=draw), ids=number,
         missed=number * 0, tracked=number >= 0, learnt=number, remote_bits=number * 0,
         hist_feats=noise(count, HISTORY, DIMS), hist_motion=noise(count, HISTORY, DIMS),
-        hist_padding=torch.zeros(count, HISTORY, dtype=torch.bool),
+        hist_padding=torch.zeros(count, HISTORY, dtype=torch.bool), best=torch.zeros(count),
     )  # fmt: skip
 
 

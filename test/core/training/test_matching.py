@@ -172,7 +172,7 @@ def live_tracks(count: int) -> tuple[QuerySet, PerceptionRange]:
         logits=torch.zeros(count, 3), scores=torch.zeros(count), ids=number, missed=number,
         tracked=number == 0, learnt=number, hist_feats=torch.zeros(count, 2, 4),
         hist_motion=torch.zeros(count, 2, 4), hist_padding=torch.ones(count, 2).bool(),
-        remote_bits=number,
+        remote_bits=number, best=torch.zeros(count),
     ), around  # fmt: skip
 
 
