@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cooptrack_core.models.cooptrack.config import TrackingConfig
 from cooptrack_core.models.cooptrack.interface import QuerySet
+from cooptrack_core.tracking.reappearance import Sightings
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +39,14 @@ class LifeCycle:
         output: (n,) bool, to be reported.
         live: (n,) bool, carried on.
         next_id: Next free id.
+        sightings: Where tracks were last reported, this frame included.
     """
 
     queries: QuerySet
     output: Tensor
     live: Tensor
     next_id: int
+    sightings: Sightings
 
 
 def advance(
@@ -51,6 +55,7 @@ def advance(
     next_id: int,
     limit: int,
     ids_for_background: bool = False,
+    sightings: Sightings | None = None,
 ) -> LifeCycle:
     """Give ids to new queries and decide which queries live on.
 
@@ -63,27 +68,72 @@ def advance(
         next_id: First free id.
         limit: Most tracks to carry; beyond it those of lowest score are dropped.
         ids_for_background: Official behaviour: every new query gets an id, reported or not.
+        sightings: Of earlier frames, moved on to this one.
     """
     best = torch.maximum(queries.best, queries.scores)
     faded = _faded(queries.scores, best, config.fade)
     active = (queries.scores > config.score_threshold) & ~faded
+    missed = torch.where(active, 0, queries.missed + queries.tracked)
     output = queries.scores >= config.output_threshold
+    output = output & ~(faded & (missed > config.fade_after))
+    earlier = sightings or Sightings.none()
+    queries = _reappeared(queries, active | output, earlier, config)
     new = queries.ids < 0
     named = new if ids_for_background else new & (active | output)
     numbers = next_id - 1 + torch.cumsum(named, 0)
     ids = torch.where(named, numbers, queries.ids)
     tracked = queries.tracked | (new & active)
-    missed = torch.where(active, 0, queries.missed + tracked)
-    output = output & ~(faded & (missed > config.fade_after))
     live = active | (tracked & (missed < config.max_age))
     if int(live.sum()) > limit:
-        best = torch.where(live, queries.scores, -1.0).topk(limit).indices
-        live = torch.zeros_like(live).index_fill(0, best, True)
+        kept = torch.where(live, queries.scores, -1.0).topk(limit).indices
+        live = torch.zeros_like(live).index_fill(0, kept, True)
+    queries = queries.replace(ids=ids, tracked=tracked, missed=missed, best=best)
     return LifeCycle(
-        queries=queries.replace(ids=ids, tracked=tracked, missed=missed, best=best),
+        queries=queries,
         output=output,
         live=live,
         next_id=next_id + int(named.sum()),
+        sightings=_remembered(earlier, queries.select(output), config.reappear_within),
+    )
+
+
+def _reappeared(
+    queries: QuerySet, present: Tensor, earlier: Sightings, config: TrackingConfig
+) -> QuerySet:
+    """Give n new queries the ids of lost tracks; the query that had lost its object lets go.
+
+    Args:
+        queries: (n).
+        present: (n,) bool, reported or active at this frame.
+        earlier: Where tracks were reported before, moved on to this frame.
+        config: ``reappear_within``, ``reappear_distance``.
+    """
+    begins = torch.nonzero((queries.ids < 0) & present)[:, 0]
+    if not config.reappear_within or not len(earlier.ids) or not len(begins):
+        return queries
+    busy = queries.ids[(queries.ids >= 0) & present].cpu().numpy()
+    found = earlier.taken_up(_seen(queries.select(begins)), busy, *config.reappear_distance)
+    taken = torch.from_numpy(found[found >= 0]).to(queries.ids)
+    rows = begins[torch.from_numpy(found >= 0).to(begins.device)]
+    lets_go = torch.isin(queries.ids, taken)
+    ids = torch.where(lets_go, -1, queries.ids).index_copy(0, rows, taken)
+    tracked = (queries.tracked & ~lets_go).index_fill(0, rows, True)
+    return queries.replace(ids=ids, tracked=tracked)
+
+
+def _remembered(earlier: Sightings, reported: QuerySet, longest: float) -> Sightings:
+    return earlier.followed_by(_seen(reported), longest) if longest else Sightings.none()
+
+
+def _seen(queries: QuerySet) -> Sightings:
+    """Sightings of n queries of this frame."""
+    boxes = queries.boxes.detach().double().cpu().numpy()
+    return Sightings(
+        queries.ids.cpu().numpy(),
+        queries.logits.detach().argmax(1).cpu().numpy(),
+        boxes[:, :2],
+        boxes[:, 8:10],
+        np.zeros(len(queries)),
     )
 
 

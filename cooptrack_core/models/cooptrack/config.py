@@ -260,6 +260,10 @@ class TrackingConfig:
             has most likely lost its object and drifts. It is not reported either after
             ``fade_after`` such frames. None as released.
         fade_after: See ``fade``.
+        reappear_within: A new track that begins where a track, which was reported up to so many
+            seconds ago, should be by now takes up its id; 0 as released. See
+            ``tracking/reappearance.py``.
+        reappear_distance: How near it must be: metres, and metres more per second.
         reset_after_s: A larger gap between frames drops the memory, seconds.
         max_output: Most detections listed per frame.
         centre_range: Boxes outside are not reported, metres in the agent frame.
@@ -279,6 +283,8 @@ class TrackingConfig:
     carry: bool = True
     fade: float | None = None
     fade_after: int = 2
+    reappear_within: float = 0.0
+    reappear_distance: tuple[float, float] = (2.0, 1.0)
     reset_after_s: float = 0.75  # 2 Hz data jitter about 0.5 s
     max_output: int = 300
     centre_range: PerceptionRange = field(

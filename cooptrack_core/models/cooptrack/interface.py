@@ -35,6 +35,7 @@ from torch import Tensor
 
 from cooptrack_core.geometry import BevGrid, PerceptionRange
 from cooptrack_core.structures import Role, Source
+from cooptrack_core.tracking.reappearance import Sightings
 
 Array = NDArray[np.float64]
 
@@ -365,6 +366,7 @@ class TrackMemory:
         world_T_body: (4, 4) float64 body pose then.
         can_bus: (18,) float64 absolute can_bus vector then.
         next_id: Next free track id.
+        sightings: Where tracks were last reported, at ``stamp_ns``, agent frame of that time.
     """
 
     bev: Tensor
@@ -375,6 +377,7 @@ class TrackMemory:
     world_T_body: Array
     can_bus: Array
     next_id: int
+    sightings: Sightings = field(default_factory=Sightings.none)
 
     def detach(self) -> TrackMemory:
         """Cut the graph."""

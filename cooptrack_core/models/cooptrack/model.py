@@ -66,6 +66,7 @@ from cooptrack_core.models.fusion.queries import QueryFusion
 from cooptrack_core.models.image_parts import make_backbone, make_neck
 from cooptrack_core.tracking import life_cycle
 from cooptrack_core.tracking.duplicates import silence_duplicates
+from cooptrack_core.tracking.reappearance import Sightings
 from cooptrack_core.tracking.velocity import corrected_velocity, rolling_velocity
 
 __all__ = ['CoopTrack', 'Matching']
@@ -237,17 +238,24 @@ class CoopTrack(nn.Module):
         tracking, q = self.config.tracking, self.config.quirks
         first_id = 1 if memory is None or outputs.reset else memory.next_id
         limit = self.config.decoder.queries
+        sightings = Sightings.none()
+        if memory is not None and not outputs.reset:
+            moved = np.linalg.inv(frame.world_T_agent) @ memory.world_T_agent
+            seconds = (frame.stamp_ns - memory.stamp_ns) * 1e-9
+            sightings = memory.sightings.moved(moved, seconds)
         life = life_cycle.advance(
             silence_duplicates(outputs.queries, tracking),
             tracking,
             first_id,
             limit,
             q.ids_for_background,
+            sightings,
         )
         outputs = dataclasses.replace(
             outputs, queries=life.queries, output=life.output, live=life.live
         )
-        return outputs, self.remember(frame, outputs, outputs.select_live(), life.next_id)
+        memory = self.remember(frame, outputs, outputs.select_live(), life.next_id)
+        return outputs, dataclasses.replace(memory, sightings=life.sightings)
 
     def step(
         self,

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_tracks_keep_their_ids_and_a_reset_starts_anew(models) -> None:
     assert set(first.message.track_ids) & set(second.message.track_ids)
     agent.reset()
     assert agent.process(camera_frame('vehicle', 200)).reset
+
+
+@pytest.mark.parametrize('within', [0.0, 1.0])
+def test_what_turns_up_again_where_it_was_lost_has_its_id_again(models, within) -> None:
+    network = copy.deepcopy(models[0].network)
+    tracking = replace(network.config.tracking, reappear_within=within)
+    network.config = replace(network.config, tracking=tracking)
+    agent = AgentPerception(replace(models[0], network=network), 'vehicle', 1)
+    seen = agent.process(camera_frame('vehicle', 0)).tracks
+    assert len(seen) > 0
+    live = agent._memory.live  # every query loses its object
+    agent._memory = replace(agent._memory, live=live.select(live.ids < 0))
+    again = agent.process(camera_frame('vehicle', 100)).tracks
+    assert bool(set(again.track_ids) & set(seen.track_ids)) == (within > 0)
 
 
 @pytest.mark.parametrize(

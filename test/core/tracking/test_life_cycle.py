@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from cooptrack_core.models.cooptrack.config import TrackingConfig
@@ -100,6 +101,37 @@ def test_no_queries_are_fine() -> None:
     life = advance(queries([]), CONFIG, 4, 10)
     assert life.next_id == 4
     assert life.live.tolist() == []
+
+
+def at(state: QuerySet, x: list[float], scores: list[float]) -> QuerySet:
+    """Queries as they come out of refinement: cars at x on the road ahead."""
+    boxes = torch.zeros(len(x), 10)
+    boxes[:, 0] = torch.tensor(x)
+    return state.replace(boxes=boxes, scores=torch.tensor(scores))
+
+
+def test_a_new_query_where_a_lost_track_should_be_takes_up_its_id() -> None:
+    config = replace(CONFIG, reappear_within=1.0)
+    first = advance(at(queries([0.9]), [20.0], [0.9]), config, 1, 10)
+    # The track's query drifts away, a new one finds the car, another one something else.
+    drifted = QuerySet.concatenate([first.queries, queries([0.9, 0.8])])
+    drifted = at(drifted, [25.0, 20.5, 40.0], [0.1, 0.9, 0.8])
+    lost = first.sightings.moved(np.eye(4), 0.1)
+    life = advance(drifted, config, first.next_id, 10, sightings=lost)
+    assert life.queries.ids.tolist() == [-1, 1, 2]
+    assert life.live.tolist() == [False, True, True]
+    assert sorted(life.sightings.ids.tolist()) == [1, 2]
+    officially = advance(drifted, CONFIG, first.next_id, 10, sightings=lost)
+    assert officially.queries.ids.tolist() == [1, 2, 3]
+    assert officially.sightings.ids.tolist() == []
+
+
+def test_an_id_stays_with_the_query_that_has_it_while_it_is_reported() -> None:
+    config = replace(CONFIG, reappear_within=1.0)
+    first = advance(at(queries([0.9]), [20.0], [0.9]), config, 1, 10)
+    both = at(QuerySet.concatenate([first.queries, queries([0.9])]), [20.1, 20.5], [0.5, 0.9])
+    life = advance(both, config, first.next_id, 10, sightings=first.sightings)
+    assert life.queries.ids.tolist() == [1, 2]
 
 
 FADING = replace(CONFIG, fade=1.5, fade_after=1, score_threshold=0.2)
