@@ -166,6 +166,14 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         'scenes',
     )
     parser.add_argument(
+        '--recall-levels',
+        type=int,
+        default=40,
+        metavar='N',
+        help='recalls from 0.1 to 1 that AMOTA is the mean over (default: %(default)s, as '
+        'nuScenes; with 391 it does not jump from level to level)',
+    )
+    parser.add_argument(
         '--ablation',
         action='store_true',
         help='also cooptrack without MDFE, CAA, GBA, and with a shorter history',

@@ -27,7 +27,7 @@ import torch
 from cooptrack_core.datasets.v2x_seq import Scene, V2XSeqDataset
 from cooptrack_core.datasets.v2x_seq.layout import EGO_ID
 from cooptrack_core.errors import InputError
-from cooptrack_core.evaluation import mean_draws, mean_metrics
+from cooptrack_core.evaluation import Protocol, mean_draws, mean_metrics
 from cooptrack_core.evaluation.bootstrap import LEVEL, METRICS
 from cooptrack_core.perception.agent import AgentPerception
 from cooptrack_core.perception.loading import ModelSet
@@ -56,6 +56,7 @@ class EvaluationOptions:
         timing: Give the time that each method takes per frame of the ego; workers slow each
             other down.
         workers: Processes that share the scenes, each with one thread.
+        protocol: How outputs are compared with the ground truth.
     """
 
     methods: tuple[str, ...]
@@ -68,6 +69,7 @@ class EvaluationOptions:
     intervals: bool = False
     timing: bool = False
     workers: int = 1
+    protocol: Protocol = field(default_factory=Protocol)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,7 @@ def evaluate_dataset(
     heard = _chosen_agents(dataset, options.remotes)
     runs = {name: runs_of(name, models) for name in options.methods}
     every_run = tuple(run for names in runs.values() for run in names)
-    board = Scoreboard(every_run)
+    board = Scoreboard(every_run, options.protocol)
     inbox, seconds = Counter[str](), dict.fromkeys(every_run, 0.0)
     scores = _scores(dataset, models, options, every_run, heard, progress)
     for score in sorted(scores, key=lambda score: score.scene):
@@ -197,7 +199,9 @@ class _Work:
     def score(self, index: int, step: Callable[[], None] | None = None) -> _SceneScore:
         """Run all methods over one scene; ``step`` is called after each frame of the ego."""
         models, options, scene = self.models, self.options, self.dataset.scenes[index]
-        score = _SceneScore(index, Scoreboard(self.runs), seconds=dict.fromkeys(self.runs, 0.0))
+        score = _SceneScore(
+            index, Scoreboard(self.runs, options.protocol), seconds=dict.fromkeys(self.runs, 0.0)
+        )
         methods = make_methods(self.runs, models)
         inbox = MessageInbox(
             models.roadside.model_id,

@@ -25,6 +25,7 @@ import torch
 
 from cooptrack_core.models.cooptrack.config import TrackingConfig
 from cooptrack_core.models.cooptrack.interface import QuerySet
+from cooptrack_core.tracking.life_cycle import has_faded
 
 _SILENT = -12.0  # logit
 
@@ -32,8 +33,8 @@ _SILENT = -12.0  # logit
 def silence_duplicates(queries: QuerySet, config: TrackingConfig) -> QuerySet:
     """Give background scores to queries that stand on an object another query explains.
 
-    Queries are visited by certainty, followed tracks that are still reported before new ones;
-    each one silences those of its class within ``duplicate_distance`` metres (x-y).
+    Queries are visited by certainty, followed tracks that are reported and have not faded before
+    new ones; each one silences those of its class within ``duplicate_distance`` metres (x-y).
 
     Args:
         queries: After refinement.
@@ -42,7 +43,9 @@ def silence_duplicates(queries: QuerySet, config: TrackingConfig) -> QuerySet:
     if config.duplicate_distance is None or len(queries) < 2:
         return queries
     scores = queries.scores.detach().float()
-    priority = scores + (queries.tracked & (scores >= config.output_threshold)).float()
+    kept = queries.tracked & (scores >= config.output_threshold)
+    kept &= ~has_faded(scores, queries.best, config.fade)
+    priority = scores + kept.float()
     order = priority.argsort(descending=True, stable=True).cpu().numpy()
     labels = queries.logits.detach().argmax(1).cpu().numpy()
     xy = queries.boxes.detach()[:, :2].double().cpu().numpy()

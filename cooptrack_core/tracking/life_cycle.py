@@ -71,7 +71,7 @@ def advance(
         sightings: Of earlier frames, moved on to this one.
     """
     best = torch.maximum(queries.best, queries.scores)
-    faded = _faded(queries.scores, best, config.fade)
+    faded = has_faded(queries.scores, best, config.fade)
     active = (queries.scores > config.score_threshold) & ~faded
     missed = torch.where(active, 0, queries.missed + queries.tracked)
     output = queries.scores >= config.output_threshold
@@ -137,8 +137,14 @@ def _seen(queries: QuerySet) -> Sightings:
     )
 
 
-def _faded(scores: Tensor, best: Tensor, fade: float | None) -> Tensor:
-    """Which of n queries are far less certain than they were."""
+def has_faded(scores: Tensor, best: Tensor, fade: float | None) -> Tensor:
+    """Which of n queries are far less certain than they were.
+
+    Args:
+        scores: (n,).
+        best: (n,) highest earlier scores.
+        fade: ``TrackingConfig.fade``.
+    """
     if fade is None:
         return torch.zeros_like(scores, dtype=torch.bool)
     return torch.logit(best, 1e-4) - torch.logit(scores, 1e-4) > fade

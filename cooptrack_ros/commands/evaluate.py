@@ -19,6 +19,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from cooptrack_core.errors import InputError
+from cooptrack_core.evaluation import Protocol
 from cooptrack_core.models.cooptrack.variants import VARIANTS
 from cooptrack_core.perception.evaluate import EvaluationOptions, evaluate_dataset
 from cooptrack_ros.commands.common import (
@@ -47,6 +49,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         per_scene=options.per_scene,
         compare=options.compare,
         workers=options.workers,
+        protocol=_protocol(options.recall_levels),
     )
     models = load_models(options)
     with terminal.progress('evaluating') as progress:
@@ -57,6 +60,16 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     tell_what_was_dropped(result['inbox'], terminal)
     emit_json(result, options.json)
     return 0
+
+
+def _protocol(levels: int) -> Protocol:
+    if levels < 1:
+        raise InputError(
+            f'{levels} recall levels have no mean',
+            field='--recall-levels',
+            remedy='give 1 or more',
+        )
+    return Protocol(recall_thresholds=levels)
 
 
 def show_comparison(comparison: dict[str, Any], terminal: Terminal) -> None:

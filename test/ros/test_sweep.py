@@ -152,6 +152,14 @@ def test_a_comparison_gives_an_interval_against_every_other_method(
     assert 'cooptrack - no_fusion' in capsys.readouterr().err
 
 
+def test_amota_is_the_mean_over_as_many_recall_levels_as_asked(evaluate: Evaluate) -> None:
+    coarse, fine = evaluate(), evaluate('--recall-levels', '391')
+    levels = [r['protocol']['evaluation']['recall_thresholds'] for r in (coarse, fine)]
+    assert levels == [40, 391]
+    for name, metrics in coarse['methods'].items():
+        assert fine['methods'][name]['mean_ap'] == metrics['mean_ap']
+
+
 def test_workers_that_share_the_scenes_find_what_one_finds(evaluate: Evaluate) -> None:
     options = ('--compare', 'cooptrack', '--per-scene', '--loss', '0.3', '--threads', '1')
     alone, shared = evaluate(*options), evaluate(*options, '--workers', '2')
@@ -185,6 +193,7 @@ def test_what_a_worker_could_not_read_is_told(
         (['--remotes', '3'], ['--remotes', 'from 0 to 2']),
         (['--scenes', '0'], ['--scenes']),
         (['--workers', '0'], ['--workers', '1 or more']),
+        (['--recall-levels', '0'], ['--recall-levels', '1 or more']),
         (['--compare', 'late'], ['--compare', 'cooptrack']),
         (['--compare', 'cooptrack', '--scenes', '1'], ['--compare', 'two scenes']),
         (['sweep', '--over', 'loss', '--values', '0,2'], ['--values', "'2'", 'from 0 to 1']),

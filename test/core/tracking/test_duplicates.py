@@ -74,3 +74,11 @@ def test_a_silenced_query_silences_nobody():
 def test_without_a_distance_nothing_changes():
     given = queries([(10.0, 0.0), (10.0, 0.0)], [0.5, 0.8], [0, 0])
     assert silence_duplicates(given, TrackingConfig()) is given
+
+
+def test_a_track_that_faded_gives_way_to_a_new_query_that_is_surer():
+    config = dataclasses.replace(CONFIG, fade=1.5)
+    given = queries([(10.0, 0.0), (10.5, 0.0)], [0.5, 0.6], [0, 0])
+    followed = given.replace(tracked=torch.tensor([True, False]), best=torch.tensor([0.9, 0.0]))
+    assert silence_duplicates(followed, CONFIG).scores[1] == 0.0
+    assert silence_duplicates(followed, config).scores.tolist() == [0.0, given.scores[1].item()]
