@@ -198,6 +198,13 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         'its query has lost its object and drifts (default: as trained)',
     )
     parser.add_argument(
+        '--reappear-within',
+        type=float,
+        metavar='SECONDS',
+        help='a new track of the vehicle which fuses, where a track that was lost so long ago '
+        'should be by now, takes up its id (default: as trained)',
+    )
+    parser.add_argument(
         '--across-velocity',
         type=float,
         metavar='SHARE',

@@ -64,10 +64,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         if value is not None:
             _set_tracking(agent, **{name: value})
             _set_tracking(cooperative, **{name: value})
-    if options.max_age is not None:
-        _set_tracking(cooperative, max_age=options.max_age)
-    if options.fade is not None:
-        _set_tracking(cooperative, fade=options.fade)
+    for name in ('max_age', 'fade', 'reappear_within'):
+        value = getattr(options, name)
+        if value is not None:
+            _set_tracking(cooperative, **{name: value})
     if options.score_bias:
         _set_cooperation(cooperative, score_bias=tuple(options.score_bias))
     if options.unseen_bias is not None:
