@@ -35,7 +35,7 @@ class LifeCycle:
     """Outcome for the n queries of a frame.
 
     Attributes:
-        queries: Queries with ids, ``tracked`` and ``missed`` updated.
+        queries: Queries with ids, ``tracked``, ``missed`` and ``best`` updated.
         output: (n,) bool, to be reported.
         live: (n,) bool, carried on.
         next_id: Next free id.
@@ -59,8 +59,9 @@ def advance(
 ) -> LifeCycle:
     """Give ids to new queries and decide which queries live on.
 
-    Active means score > ``score_threshold``. An active query lives on; a track that is not
-    active lives on until it was missed ``max_age`` times in a row; nothing else does.
+    Active means score > ``score_threshold`` and not faded (``TrackingConfig.fade``). An active
+    query lives on; a track that is not active lives on until it was missed ``max_age`` times in a
+    row; nothing else does.
 
     Args:
         queries: Queries after refinement; ids are -1 for new ones.
