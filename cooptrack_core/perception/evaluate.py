@@ -239,7 +239,7 @@ class _Work:
         return score
 
 
-_work: _Work | None = None
+_work: _Work  # of a worker process, from _keep
 
 
 def _keep(work: _Work) -> None:
@@ -250,7 +250,6 @@ def _keep(work: _Work) -> None:
 
 
 def _score_here(index: int) -> _SceneScore:
-    assert _work is not None  # noqa: S101 - _keep came before
     heard = len(_work.dataset.warnings)
     score = _work.score(index)
     score.warnings.extend(_work.dataset.warnings[heard:])
