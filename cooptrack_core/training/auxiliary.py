@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 
 from cooptrack_core.files import write_bytes_atomically
 from cooptrack_core.geometry import BevGrid, PerceptionRange
+from cooptrack_core.models.cooptrack import box_code
 from cooptrack_core.models.cooptrack.box_code import CODE_SIZE
 from cooptrack_core.training.options import Auxiliary
 from cooptrack_core.training.targets import GroundTruth
@@ -37,6 +39,8 @@ from cooptrack_core.training.targets import GroundTruth
 HEADS_NAME = 'auxiliary.safetensors'
 _HIDDEN = 64
 _IMAGE_NUMBERS = 3  # sub-cell u, v and log depth
+_NEAREST = 0.5  # metres; an object that reaches behind the camera has no outline
+_OUTLINE_MARGIN = 0.2  # of an outline at each side shows what is behind an object, too
 _BEV_NUMBERS = 8  # sub-cell x, y; bottom z; log w, l, h; sin, cos
 
 
@@ -153,6 +157,47 @@ def image_losses(
     target = torch.cat([exact - cell, depth.log()[:, None]], 1)
     second = (numbers - target).abs().sum() / max(len(target), 1)
     return first, second
+
+
+def sight_loss(
+    prediction: Tensor, truth: GroundTruth, agent_to_image: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Mean error of the depth that an image map claims, over the objects it shows.
+
+    Inside the middle of an object's outline the depth of its centre is right: that is the cell
+    which shall hold it. A nearer object covers a farther one.
+
+    Args:
+        prediction: (h, w) logarithms of depth, metres.
+        truth: Objects visible to the agent.
+        agent_to_image: (4, 4) of the image the network saw.
+        size: (height, width) of that image, pixels.
+    """
+    height, width = prediction.shape
+    owner = np.full((height, width), -1)
+    boxes = box_code.to_boxes(truth.codes.cpu())
+    matrix = agent_to_image.double().cpu().numpy()
+    corners = boxes.corners() @ matrix[:3, :3].T + matrix[:3, 3]  # (n, 8, 3)
+    depth = boxes.centers @ matrix[2, :3] + matrix[2, 3]
+    stride = np.array([size[1] / width, size[0] / height])
+    for i in np.argsort(-depth):
+        if corners[i, :, 2].min() < _NEAREST:
+            continue
+        places = (corners[i, :, :2] / corners[i, :, 2:] + 0.5) / stride
+        low, high = places.min(0), places.max(0)
+        margin = _OUTLINE_MARGIN * (high - low)
+        for begin, end, mark in ((low, high, -1), (low + margin, high - margin, i)):
+            first = np.floor(begin).astype(int).clip(0)
+            last = np.floor(end).astype(int).clip(-1, (width - 1, height - 1))
+            owner[first[1] : last[1] + 1, first[0] : last[0] + 1] = mark
+    rows, columns = np.nonzero(owner >= 0)
+    if not len(rows):
+        return prediction.sum() * 0.0
+    mine = torch.from_numpy(owner[rows, columns]).to(prediction.device)
+    target = torch.from_numpy(np.log(depth)[owner[rows, columns]]).to(prediction)
+    share = 1.0 / torch.bincount(mine)[mine]  # a far object counts as much as a near one
+    miss = (prediction[rows, columns] - target).abs()
+    return (share * miss).sum() / share.sum()
 
 
 def bev_losses(prediction: Tensor, truth: GroundTruth, grid: BevGrid) -> tuple[Tensor, Tensor]:

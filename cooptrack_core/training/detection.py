@@ -35,6 +35,7 @@ from cooptrack_core.training.auxiliary import (
     image_losses,
     noise_queries,
     save_heads,
+    sight_loss,
 )
 from cooptrack_core.training.data import ClipIndex, TrainingData
 from cooptrack_core.training.inputs import Prepared, prepare
@@ -142,7 +143,7 @@ class DetectionStage:
         if noised is not None:
             losses |= noised_losses(outputs, batch.truths, noised, plan, quality)
         losses |= dense_losses(image_maps, bev_maps, batch, config.bev.grid, plan)
-        return losses
+        return losses | sight_losses(self.model, dense, batch, plan)
 
     def validate(self) -> dict[str, float]:
         """AP of the last decoder layer and of the BEV head, per agent role."""
@@ -243,3 +244,19 @@ def dense_losses(
         for name, (weight, parts) in weighed.items()
         if weight > 0
     }
+
+
+def sight_losses(
+    model: CoopTrack, dense: DenseFeatures, batch: Batch, plan: Auxiliary
+) -> dict[str, Tensor]:
+    """Loss of the depths that a lift encoder reads off the images, where it reads any."""
+    sight = getattr(model.bev_encoder, 'sight', None)
+    if sight is None or not plan.sight_depth:
+        return {}
+    size = (batch.images.shape[-2], batch.images.shape[-1])
+    maps = sight(dense.image[:, 0])[:, 0]
+    parts = [
+        sight_loss(maps[b], truth, batch.agent_to_image[b, 0], size)
+        for b, truth in enumerate(batch.truths)
+    ]
+    return {'sight_depth': plan.sight_depth * torch.stack(parts).mean()}

@@ -12,11 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Weights of a smaller BEV map as the start of a larger one.
+"""Weights of a smaller model as the start of a larger one.
 
-Sampling and convolutions are the same everywhere on the map; only the learnt cell embeddings and
-the learnt queries belong to places. The embeddings of the edge are repeated outwards, and queries
-are added where the old map had none.
+A larger BEV map: sampling and convolutions are the same everywhere on the map; only the learnt
+cell embeddings and the learnt queries belong to places. The embeddings of the edge are repeated
+outwards, and queries are added where the old map had none.
+
+A deeper backbone, depths read off the images: what is added begins without influence.
 """
 
 from __future__ import annotations
@@ -71,6 +73,30 @@ def grow(state: dict[str, Tensor], found: ModelConfig, wanted: ModelConfig) -> d
         _REFS: torch.cat([state[_REFS], refs]),
         _FEATS: torch.cat([state[_FEATS], state[_FEATS][nearest]]),
     }
+
+
+def with_additions(found: ModelConfig, wanted: ModelConfig) -> ModelConfig:
+    """``found`` with those parts of ``wanted`` that can be added to it without any influence."""
+    backbone, bev = found.backbone, found.bev
+    deeper = dataclasses.replace(backbone, blocks=wanted.backbone.blocks)
+    grows = all(n >= o for n, o in zip(deeper.blocks, backbone.blocks, strict=True))
+    if backbone.kind == 'residual' and deeper == wanted.backbone and grows:
+        backbone = deeper
+    if not bev.depth_hypotheses:  # nor does LiftEncoder.agree say anything at first
+        bev = dataclasses.replace(bev, depth_hypotheses=wanted.bev.depth_hypotheses)
+    return dataclasses.replace(found, backbone=backbone, bev=bev)
+
+
+def silence_additions(own: dict[str, Tensor], earlier: dict[str, Tensor]) -> None:
+    """Let residual blocks that ``earlier`` does not have pass on what they get.
+
+    Args:
+        own: State dict of the new model; its new blocks are changed in place.
+        earlier: That of the model whose weights it takes.
+    """
+    for name in own.keys() - earlier.keys():
+        if name.startswith('backbone.') and name.endswith('.bn2.weight'):
+            own[name] = torch.zeros_like(own[name])
 
 
 def _margins(small: BevGrid, large: BevGrid) -> tuple[int, ...]:

@@ -101,6 +101,7 @@ class Auxiliary:
     Attributes:
         image_heatmap: Centre heat-map on the image feature.
         image_regression: Offset and log-depth beside it.
+        sight_depth: First hypothesis of the lift encoder's depths, where it has any.
         bev_heatmap: Centre heat-map on the BEV feature.
         bev_regression: Box beside it.
         denoising: Loss of noised ground-truth queries.
@@ -111,6 +112,7 @@ class Auxiliary:
 
     image_heatmap: float = 0.5
     image_regression: float = 0.5
+    sight_depth: float = 1.0
     bev_heatmap: float = 1.0
     bev_regression: float = 0.5
     denoising: float = 1.0

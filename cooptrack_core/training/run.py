@@ -41,7 +41,7 @@ from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, load_h
 from cooptrack_core.training.checkpoints import fingerprint
 from cooptrack_core.training.data import TrainingData
 from cooptrack_core.training.detection import DetectionStage
-from cooptrack_core.training.grow import can_grow, grow
+from cooptrack_core.training.grow import can_grow, grow, silence_additions, with_additions
 from cooptrack_core.training.options import (
     Progress,
     Recipe,
@@ -238,7 +238,8 @@ def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path, *, resize: boo
     """Copy the weights of an earlier stage; only cooperation may be missing in it.
 
     Weights of a smaller BEV map with fewer queries are grown (``grow.py``). With ``resize`` the
-    input size may differ too: all image parts are convolutions, and they train.
+    input size may differ too, the backbone may be deeper, and the lift encoder may begin to
+    compare depths: all image parts are convolutions, and they train.
 
     Raises:
         InputError: The weights belong to another configuration.
@@ -246,7 +247,7 @@ def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path, *, resize: boo
     wanted, found = model.config, earlier.config
     state = earlier.state_dict()
     if resize:
-        found = replace(found, image=wanted.image)
+        found = replace(with_additions(found, wanted), image=wanted.image)
     if found != wanted and can_grow(found, wanted):
         state = grow(state, found, wanted)
         found = replace(found, bev=wanted.bev, decoder=wanted.decoder)
@@ -260,6 +261,7 @@ def _start_from(model: CoopTrack, earlier: CoopTrack, path: Path, *, resize: boo
                 remedy='choose weights of an earlier stage of the same recipe',
             )
     own = model.state_dict()
+    silence_additions(own, state)
     for name, value in state.items():
         if name in own and own[name].shape == value.shape:
             own[name] = value

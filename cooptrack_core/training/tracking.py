@@ -29,7 +29,7 @@ from cooptrack_core.models.cooptrack.interface import DenseFeatures, FrameInputs
 from cooptrack_core.models.cooptrack.model import CoopTrack
 from cooptrack_core.training.auxiliary import HEADS_NAME, AuxiliaryHeads, save_heads
 from cooptrack_core.training.data import ClipIndex, TrainingData
-from cooptrack_core.training.detection import Batch, dense_losses, dense_maps
+from cooptrack_core.training.detection import Batch, dense_losses, dense_maps, sight_losses
 from cooptrack_core.training.frozen import (
     FrozenDense,
     FrozenLift,
@@ -113,6 +113,7 @@ class TrackingStage:
                 maps = dense_maps(self.heads, dense, grid)
             features = [one_of(dense, slot) for slot in range(size)]
             extra = dense_losses(*maps, batch, grid, plan)
+            extra |= sight_losses(self.model, dense, batch, plan)
         # Queries are few: full precision costs nothing here, and it is what runs at inference.
         for slot, frame in enumerate(inputs):
             losses, self._memories[slot], _ = agent_step(

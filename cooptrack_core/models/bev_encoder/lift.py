@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.models.bev_encoder.motion import EgoMotion, warp
-from cooptrack_core.models.bev_encoder.projection import pillar_points, project
+from cooptrack_core.models.bev_encoder.projection import depths, pillar_points, project
+from cooptrack_core.models.bev_encoder.sight_depth import NUMBERS, SightDepth, agreement
 from cooptrack_core.models.cooptrack.config import BevConfig
 from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
 
@@ -80,6 +81,12 @@ class LiftEncoder(nn.Module):
         self.norm = nn.LayerNorm(dims)
         self.memory = nn.Conv2d(2 * dims, dims, 3, padding=1)
         self.blocks = nn.Sequential(*(ConvBlock(dims) for _ in range(config.blocks)))
+        self.sight: SightDepth | None = None
+        if config.depth_hypotheses:
+            self.sight = SightDepth(dims, config.depth_hypotheses)
+            # It begins without influence, so that weights without it can go on with it.
+            self.agree = nn.Linear(pillars * config.depth_hypotheses * NUMBERS, dims, bias=False)
+            nn.init.zeros_(self.agree.weight)
         points = pillar_points(self.grid, config.pillar_heights)
         self.register_buffer('points', points, persistent=False)
 
@@ -128,11 +135,21 @@ class LiftEncoder(nn.Module):
         cells = inside.any(-1).flatten(0, 1).any(0).nonzero()[:, 0]  # (V,)
         places, inside = places[:, :, cells], inside[:, :, cells]  # (B, K, V, P, 2), (B, K, V, P)
         grid = (2 * places - 1).clamp(-2, 2).flatten(0, 1)
-        samples = F.grid_sample(image.flatten(0, 1), grid, align_corners=False)  # (B K, D, V, P)
-        samples = samples.permute(0, 2, 3, 1) * inside.flatten(0, 1)[..., None]
-        samples = torch.unflatten(samples, 0, (batch, cameras)).sum(1)  # (B, V, P, D)
-        samples = samples / inside.sum(1).clamp(min=1)[..., None]
+
+        def over_cameras(samples: Tensor) -> Tensor:
+            """(B K, n, V, P) to the mean over the cameras that see it, (B, V, P, n)."""
+            samples = samples.permute(0, 2, 3, 1) * inside.flatten(0, 1)[..., None]
+            samples = torch.unflatten(samples, 0, (batch, cameras)).sum(1)
+            return samples / inside.sum(1).clamp(min=1)[..., None]
+
+        samples = F.grid_sample(image.flatten(0, 1), grid, align_corners=False)
+        lifted = self.lift(over_cameras(samples).flatten(2))
+        if self.sight is not None:
+            claimed = F.grid_sample(self.sight(image.flatten(0, 1)), grid, align_corners=False)
+            depth = depths(self.points[cells], agent_to_image).flatten(0, 1)  # (B K, V, P)
+            agrees = agreement(claimed.permute(0, 2, 3, 1), depth).flatten(-2)
+            lifted = lifted + self.agree(over_cameras(agrees.permute(0, 3, 1, 2)).flatten(2))
         seen = inside.any(-1).any(1)  # (B, V)
-        features = self.norm(self.lift(samples.flatten(2))) * seen[..., None]
+        features = self.norm(lifted) * seen[..., None]
         empty = features.new_zeros(batch, len(self.points), dims)
         return torch.index_copy(empty, 1, cells, features)

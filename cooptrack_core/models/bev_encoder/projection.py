@@ -64,3 +64,10 @@ def project(
     places = pixels / pixels.new_tensor((image_size[1], image_size[0]))
     inside = (places > 0).all(-1) & (places < 1).all(-1) & (depth[..., 0] > _MIN_DEPTH)
     return places, inside
+
+
+@full_precision
+def depths(points: Tensor, agent_to_image: Tensor) -> Tensor:
+    """Depth (B, K, G, P) of pillar points before every camera, metres; arguments as above."""
+    row = agent_to_image[:, :, 2]  # (B, K, 4)
+    return torch.einsum('bkj,gpj->bkgp', row[..., :3], points) + row[..., 3, None, None]

@@ -88,6 +88,8 @@ class BevConfig:
         temporal_points, spatial_points: Sampling points of its attentions.
         can_bus: Whether the BEV queries see the can_bus vector (BEVFormer encoder only).
         blocks: Residual convolution blocks of the lift encoder.
+        depth_hypotheses: How many depths the lift encoder reads off every place of the image, to
+            be compared with those of its samples (``bev_encoder/sight_depth.py``); 0 for none.
     """
 
     grid: BevGrid
@@ -100,6 +102,7 @@ class BevConfig:
     spatial_points: int = 8
     can_bus: bool = True
     blocks: int = 2
+    depth_hypotheses: int = 0
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from cooptrack_core.training.auxiliary import (
     heatmap_loss,
     image_losses,
     noise_queries,
+    sight_loss,
     splat,
 )
 from cooptrack_core.training.layers import noised_losses
@@ -210,3 +211,43 @@ def test_batches_walk_through_every_item_once_per_epoch():
     assert sorted(seen[:10]) == list(range(10)) and sorted(seen[10:]) == list(range(10))
     assert batch_indices(10, 4, 3, seed=1) == batch_indices(10, 4, 3, seed=1)
     assert seen != [item for i in range(5) for item in batch_indices(10, 4, i, seed=2)]
+
+
+def depth_map(truth: GroundTruth, metres: float) -> torch.Tensor:
+    """A map that claims one depth everywhere, for the image of ``a_projection``."""
+    return torch.full((28, 50), math.log(metres), requires_grad=True)
+
+
+def test_a_claimed_depth_is_right_where_an_object_is_and_free_elsewhere():
+    matrix, size = torch.from_numpy(a_projection()).float(), (224, 400)
+    truth = a_truth((20.0, 0.0))
+    claimed = depth_map(truth, 20.0)
+    loss = sight_loss(claimed, truth, matrix, size)
+    assert loss.item() == pytest.approx(0.0, abs=1e-5)
+    wrong = depth_map(truth, 40.0)
+    missed = sight_loss(wrong, truth, matrix, size)
+    assert missed.item() == pytest.approx(math.log(2.0), abs=1e-5)
+    missed.backward()
+    rows, columns = torch.nonzero(wrong.grad, as_tuple=True)
+    # The car is at (200 + 300 * 0.1 / 20) / 8 = column 25 and below the middle of the image.
+    assert 25 in columns.tolist() and columns.min() >= 22 and columns.max() <= 28
+    assert rows.min() >= 13 and rows.max() <= 17
+
+
+def test_a_nearer_object_covers_a_farther_one():
+    matrix, size = torch.from_numpy(a_projection()).float(), (224, 400)
+    both = a_truth((40.0, 0.0), (10.0, 0.0))
+    loss = sight_loss(depth_map(both, 10.0), both, matrix, size)
+    assert loss.item() == pytest.approx(0.0, abs=1e-5), 'the far car is behind the near one'
+    beside = a_truth((40.0, 8.0), (10.0, 0.0))
+    loss = sight_loss(depth_map(beside, 10.0), beside, matrix, size)
+    assert loss.item() == pytest.approx(math.log(4.0) / 2, abs=1e-4), 'both count the same'
+
+
+def test_without_an_object_in_view_no_depth_is_wrong():
+    matrix, size = torch.from_numpy(a_projection()).float(), (224, 400)
+    for truth in (a_truth(), a_truth((-20.0, 0.0)), a_truth((0.5, 0.0))):
+        claimed = depth_map(truth, 5.0)
+        loss = sight_loss(claimed, truth, matrix, size)
+        loss.backward()
+        assert loss.item() == 0.0 and not claimed.grad.any()

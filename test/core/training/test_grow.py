@@ -22,7 +22,7 @@ from small_models import small_config
 from cooptrack_core.geometry import BevGrid
 from cooptrack_core.models.cooptrack.config import ModelConfig
 from cooptrack_core.models.cooptrack.model import CoopTrack
-from cooptrack_core.training.grow import can_grow, grow
+from cooptrack_core.training.grow import can_grow, grow, silence_additions, with_additions
 
 
 def on(grid: BevGrid, queries: int) -> ModelConfig:
@@ -63,3 +63,35 @@ def test_only_a_larger_map_of_the_same_cells_can_grow():
     assert not can_grow(SMALL, on(BevGrid(0.0, -9.0, 16.0, 11.0, columns=4, rows=5), 10))
     wider = dataclasses.replace(LARGE, bev=dataclasses.replace(LARGE.bev, blocks=3))
     assert not can_grow(SMALL, wider)
+
+
+def deeper(config: ModelConfig, blocks: tuple[int, int, int, int], depths: int) -> ModelConfig:
+    return dataclasses.replace(
+        config,
+        backbone=dataclasses.replace(config.backbone, blocks=blocks),
+        bev=dataclasses.replace(config.bev, depth_hypotheses=depths),
+    )
+
+
+def test_more_blocks_and_depths_begin_without_influence():
+    shallow, deep = deeper(SMALL, (1, 1, 2, 1), 0), deeper(SMALL, (1, 2, 3, 1), 3)
+    assert with_additions(shallow, deep) == deep
+    torch.manual_seed(0)
+    old, new = CoopTrack(shallow).eval(), CoopTrack(deep).eval()
+    state = new.state_dict()
+    silence_additions(state, old.state_dict())
+    new.load_state_dict(state | old.state_dict())
+    images = torch.randn(1, 1, 3, 64, 96)
+    look = torch.tensor([[48.0, -100, 0, 0], [20.0, 0, -100, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    with torch.no_grad():
+        before, after = (m.perceive(images, look[None, None]).bev for m in (old, new))
+    assert torch.equal(before, after)
+
+
+def test_nothing_is_taken_away_from_a_model():
+    deep, shallow = deeper(SMALL, (1, 2, 2, 2), 3), deeper(SMALL, (1, 2, 2, 1), 0)
+    assert with_additions(deep, shallow) == deep
+    wide = dataclasses.replace(
+        SMALL, backbone=dataclasses.replace(SMALL.backbone, widths=(16, 32, 64, 160))
+    )
+    assert with_additions(SMALL, wide) == SMALL
