@@ -31,7 +31,7 @@ from scipy.optimize import linear_sum_assignment
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.perception.agent import AgentResult
 from cooptrack_core.perception.cooperative import Association, CooperativeResult
-from cooptrack_core.perception.viewpoint import seen_by_ego
+from cooptrack_core.perception.viewpoint import EGO_FOOTPRINT, seen_by_ego, without_ego
 from cooptrack_core.structures import AgentFrame, InstanceMessage, Source, TrackedObjects
 from cooptrack_core.tracking.ab3dmot import Ab3dmot, Ab3dmotConfig
 
@@ -81,7 +81,7 @@ class LateFusionConfig:
     remote_factor: float = 1.0
     track_score: float = 0.1
     score_bias: float = 0.54
-    ego_footprint: tuple[float, float, float, float] = (-3.0, 3.0, -1.5, 1.5)
+    ego_footprint: tuple[float, float, float, float] = EGO_FOOTPRINT
     tracking: Ab3dmotConfig = field(default_factory=Ab3dmotConfig)
 
 
@@ -143,11 +143,8 @@ def received(
         np.full(len(message), int(Source.REMOTE), dtype=np.int64),
         ((message.agent_id,),) * len(message),
     )
-    objects = seen_by_ego(sent, ego)
-    x, y = objects.boxes.centers[:, 0], objects.boxes.centers[:, 1]
-    x_min, x_max, y_min, y_max = config.ego_footprint
-    is_ego = (x_min <= x) & (x <= x_max) & (y_min <= y) & (y <= y_max)
-    return objects.select(~is_ego & (objects.scores >= config.remote_score))
+    objects = without_ego(seen_by_ego(sent, ego), config.ego_footprint)
+    return objects.select(objects.scores >= config.remote_score)
 
 
 def fuse(

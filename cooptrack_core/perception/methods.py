@@ -34,7 +34,7 @@ from cooptrack_core.perception.cooperative import (
 from cooptrack_core.perception.late_fusion import LateFusion
 from cooptrack_core.perception.loading import ModelSet, PerceptionModel
 from cooptrack_core.perception.stream import EgoMoment
-from cooptrack_core.perception.viewpoint import seen_by_ego
+from cooptrack_core.perception.viewpoint import EGO_FOOTPRINT, seen_by_ego, without_ego
 from cooptrack_core.structures import AgentFrame, Role, TrackedObjects
 
 METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
@@ -78,12 +78,13 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     """Build methods by name, each with a memory of its own; make new ones for every scene.
 
     ``no_fusion``: the vehicle's single-agent model, no messages. ``roadside_only``: the tracks of
-    the roadside units in the ego's frame at the ego's time. ``late_fusion``: the boxes of the
-    vehicle alone and of the messages merged, then AB3DMOT. ``rule_matching``: CoopTrack with the
-    nearest-within-3.5-m rule in place of GBA. ``cooptrack``: all of it. ``query_fusion``: queries
-    of others join the ego's before its decoder. ``bev_fusion``: BEV maps of others, fused with the
-    ego's, then AB3DMOT; messages must carry maps. Any other name is one of ``models.variants``
-    (``models/cooptrack/variants.py``). Names of ``runs_of`` take the models of that training run.
+    the roadside units, but for the ego itself, in the ego's frame at the ego's time.
+    ``late_fusion``: the boxes of the vehicle alone and of the messages merged, then AB3DMOT.
+    ``rule_matching``: CoopTrack with the nearest-within-3.5-m rule in place of GBA.
+    ``cooptrack``: all of it. ``query_fusion``: queries of others join the ego's before its
+    decoder. ``bev_fusion``: BEV maps of others, fused with the ego's, then AB3DMOT; messages must
+    carry maps. Any other name is one of ``models.variants`` (``models/cooptrack/variants.py``).
+    Names of ``runs_of`` take the models of that training run.
 
     Raises:
         InputError: A name is unknown, or a method has no weights.
@@ -200,13 +201,20 @@ class _BevFusion:
 
 
 def roadside_only(moment: EgoMoment) -> MethodOutput:
-    """Tracks of the roadside units, at the ego's time; several units are listed together."""
+    """Tracks of the roadside units, at the ego's time; several units are listed together.
+
+    The ego is not among them: it is no object to itself, and its labels do not count it.
+    """
+
+    def there(objects: TrackedObjects) -> TrackedObjects:
+        return without_ego(seen_by_ego(objects, moment.frame), EGO_FOOTPRINT)
+
     frames = moment.remote_frames
     units = [name for name in sorted(frames) if frames[name].role is Role.ROADSIDE]
     results = [moment.remote_results[name] for name in units]
     return MethodOutput(
-        _join(moment.frame, [seen_by_ego(r.tracks, moment.frame) for r in results]),
-        _join(moment.frame, [seen_by_ego(r.detections, moment.frame) for r in results]),
+        _join(moment.frame, [there(r.tracks) for r in results]),
+        _join(moment.frame, [there(r.detections) for r in results]),
     )
 
 

@@ -22,6 +22,9 @@ import numpy as np
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.structures import AgentFrame, Source, TrackedObjects
 
+# x_min, x_max, y_min, y_max in the ego's agent frame, metres; as ``CooperationConfig``.
+EGO_FOOTPRINT = (-3.0, 3.0, -1.5, 1.5)
+
 
 def seen_by_ego(objects: TrackedObjects, ego: AgentFrame) -> TrackedObjects:
     """Objects of another agent in the ego's frame, moved to its time by their velocity."""
@@ -37,6 +40,18 @@ def seen_by_ego(objects: TrackedObjects, ego: AgentFrame) -> TrackedObjects:
         boxes=boxes,
         sources=np.full(len(objects), int(Source.REMOTE), dtype=np.int64),
     )
+
+
+def without_ego(objects: TrackedObjects, footprint: tuple[float, ...]) -> TrackedObjects:
+    """Objects, in the ego's frame, without the ego itself, whose place it knows.
+
+    Args:
+        objects: What another agent sees.
+        footprint: x_min, x_max, y_min, y_max of the ego in its own agent frame, metres.
+    """
+    x, y = objects.boxes.centers[:, 0], objects.boxes.centers[:, 1]
+    x_min, x_max, y_min, y_max = footprint
+    return objects.select(~((x_min <= x) & (x <= x_max) & (y_min <= y) & (y <= y_max)))
 
 
 def moved(boxes: Boxes3D, seconds: float) -> Boxes3D:

@@ -110,7 +110,8 @@ class TrainingData:
             InputError: A dataset is unusable, or there are no scenes.
         """
         cv2.setNumThreads(0)
-        self._datasets = [V2XSeqDataset(root) for root in roots]
+        # The ego is no object to itself: nobody tells it of its own box, so it cannot learn it.
+        self._datasets = [V2XSeqDataset(root, remove_ego_from_cooperative=True) for root in roots]
         self.scenes: list[Scene] = [s for d in self._datasets for s in d.scenes]
         self.names = [
             f'{i}/{s.sequence_id}' for i, d in enumerate(self._datasets) for s in d.scenes

@@ -38,6 +38,7 @@ from cooptrack_core.perception import (
 )
 from cooptrack_core.perception.cooperative import to_remote
 from cooptrack_core.perception.methods import METHODS, make_methods, roadside_only
+from cooptrack_core.perception.stream import EgoMoment
 from cooptrack_core.perception.viewpoint import seen_by_ego
 from cooptrack_core.structures import InstanceMessage, TrackedObjects
 from cooptrack_core.v2x import decode_message, encode_message
@@ -261,6 +262,27 @@ def test_all_methods_run_on_the_same_moments_and_the_radio_really_carries_bytes(
             assert output.tracks.stamp_ns == moment.frame.stamp_ns, name
             assert output.tracks.frame_id == moment.frame.frame_id, name
     assert len(roadside_only(moments[-1]).detections) > 0
+
+
+def test_the_ego_is_no_track_of_the_roadside_unit_for_itself(models) -> None:
+    ego = camera_frame('vehicle', 100)
+    frame = camera_frame('roadside', 100, position=ROADSIDE_AT, yaw=-2.5)
+    result = AgentPerception(models[0], 'roadside', 1).process(frame)
+    places = np.array([[0.4, -0.2, 0.0], [0.4, 3.0, 0.0], [-9.0, 0.0, 0.0]])
+    roadside_SE3_ego = frame.world_SE3_agent.inverse() @ ego.world_SE3_agent
+    seen = result.detections.select(np.arange(len(result.detections)) < 3)
+    boxes = Boxes3D(
+        roadside_SE3_ego.transform_points(places),
+        seen.boxes.sizes,
+        seen.boxes.yaws,
+        np.zeros((3, 2)),
+    )
+    seen = replace(seen, boxes=boxes)
+    result = replace(result, tracks=seen, detections=seen)
+    moment = EgoMoment(ego, 0, (), (), {'roadside': frame}, {'roadside': result})
+    output = roadside_only(moment)
+    for objects in (output.tracks, output.detections):
+        np.testing.assert_allclose(objects.boxes.centers, places[1:], atol=1e-6)
 
 
 def test_messages_of_another_model_are_not_fused(models) -> None:

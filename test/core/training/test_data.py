@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 
-from cooptrack_core.datasets.v2x_seq import V2XSeqDataset
+from cooptrack_core.datasets.v2x_seq import V2XSeqDataset, is_ego_box
 from cooptrack_core.errors import InputError
 from cooptrack_core.geometry import SE3, PerceptionRange
 from cooptrack_core.models.cooptrack.config import ImageConfig
@@ -74,6 +74,20 @@ def test_targets_are_what_the_agents_own_camera_shows(data: TrainingData, scenes
     both = data.cooperative_truth(0, 0, ['vehicle', 'roadside'])
     alone = data.cooperative_truth(0, 0, ['vehicle'])
     assert set(alone.ids.tolist()) <= set(both.ids.tolist())
+
+
+def test_nobody_learns_to_find_itself(data: TrainingData, scenes: Path):
+    dataset = V2XSeqDataset(scenes)
+    everyone = [a.agent_id for a in dataset.agents]
+    labelled = 0
+    for number, scene in enumerate(dataset.scenes):
+        for row, pair in enumerate(scene.pairs):
+            labels = scene.cooperative_labels(pair.ego_frame_id)
+            own = labels.track_ids[is_ego_box(labels.boxes)]
+            labelled += len(own)
+            truth = data.cooperative_truth(number, row, everyone)
+            assert not set(own.tolist()) & set(truth.ids.tolist())
+    assert labelled > 0, 'the roadside unit sees the ego somewhere'
 
 
 def test_training_sees_what_inference_sees(data: TrainingData, scenes: Path):
