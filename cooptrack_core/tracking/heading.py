@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.geometry.se3 import wrap_angle
 from cooptrack_core.structures import TrackedObjects
+from cooptrack_core.tracking.ways import Ways
 
 Array = NDArray[np.float64]
 
@@ -47,11 +48,11 @@ class TravelHeadings:
 
     def __init__(self) -> None:
         """Start without any track."""
-        self._ways: dict[int, list[tuple[int, Array]]] = {}  # id: stamps, (2,) world, m
+        self._ways = Ways(_WINDOW_NS)
 
     def reset(self) -> None:
         """Forget all tracks."""
-        self._ways.clear()
+        self._ways.reset()
 
     def steered(self, tracks: TrackedObjects) -> TrackedObjects:
         """Turn boxes and velocities of what drives into the direction of travel.
@@ -62,13 +63,8 @@ class TravelHeadings:
         Args:
             tracks: Of a frame later than those before, with ids that last.
         """
-        oldest = tracks.stamp_ns - _WINDOW_NS
         centers = tracks.world_SE3_agent.transform_points(tracks.boxes.centers)[:, :2]
-        for track_id, center in zip(tracks.track_ids.tolist(), centers, strict=True):
-            self._ways.setdefault(track_id, []).append((tracks.stamp_ns, center))
-        ways = {i: [p for p in way if p[0] >= oldest] for i, way in self._ways.items()}
-        self._ways = {i: way for i, way in ways.items() if way}
-
+        self._ways.follow(tracks.stamp_ns, tracks.track_ids, centers)
         turns = np.zeros(len(tracks))
         fast = np.linalg.norm(tracks.boxes.velocities, axis=-1) > _LEAST_SPEED
         for i in np.flatnonzero(fast):

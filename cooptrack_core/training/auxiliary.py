@@ -194,7 +194,7 @@ def sight_loss(
     if not len(rows):
         return prediction.sum() * 0.0
     mine = torch.from_numpy(owner[rows, columns]).to(prediction.device)
-    target = torch.from_numpy(np.log(depth)[owner[rows, columns]]).to(prediction)
+    target = torch.from_numpy(np.log(depth.clip(_NEAREST))[owner[rows, columns]]).to(prediction)
     share = 1.0 / torch.bincount(mine)[mine]  # a far object counts as much as a near one
     miss = (prediction[rows, columns] - target).abs()
     return (share * miss).sum() / share.sum()
