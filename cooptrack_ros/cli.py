@@ -181,10 +181,13 @@ def _evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         '--ablation-weights',
         type=Path,
+        nargs='+',
+        default=[],
         metavar='DIR',
         help='variants that were trained so, by "cooptrack train --without": '
         'DIR/NAME/tiny_cooperative.safetensors ("cooptrack halve") or weights.safetensors; '
-        'of the others a part of the cooperative weights is switched off',
+        'of the others a part of the cooperative weights is switched off. Further directories '
+        'hold the same variants of other seeds: the mean over the runs is told',
     )
     parser.add_argument(
         '--seed-weights',

@@ -108,8 +108,8 @@ class ModelSet:
         query_fusion: Of the baseline that fuses queries; None when none was given.
         bev_fusion: Of the baseline that fuses BEV maps; None when none was given.
         variants: Cooperative models without one part or another, by name.
-        seeds: The models of ``cooperative``, ``query_fusion`` and ``bev_fusion`` trained again,
-            with other seeds, by those names.
+        seeds: The models of ``cooperative``, ``query_fusion``, ``bev_fusion`` and of variants
+            trained again, with other seeds, by those names.
     """
 
     vehicle: PerceptionModel
@@ -128,10 +128,13 @@ class ModelSet:
         """Return the set with one model of another training run.
 
         Args:
-            name: ``cooperative``, ``query_fusion`` or ``bev_fusion``.
+            name: ``cooperative``, ``query_fusion``, ``bev_fusion`` or a variant.
             run: 2 for the first of ``seeds``; 1 is the model that is there.
         """
-        changed: dict[str, Any] = {name: self.seeds[name][run - 2]}
+        model = self.seeds[name][run - 2]
+        changed: dict[str, Any] = {name: model}
+        if name in self.variants:
+            changed = {'variants': {**self.variants, name: model}}
         return dataclasses.replace(self, **changed)
 
     def as_dict(self) -> dict[str, Any]:

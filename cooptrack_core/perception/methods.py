@@ -40,7 +40,8 @@ from cooptrack_core.structures import AgentFrame, Role, TrackedObjects
 METHODS = ('no_fusion', 'roadside_only', 'late_fusion', 'rule_matching', 'cooptrack')
 # They need weights of their own.
 LEARNT_BASELINES = ('query_fusion', 'bev_fusion')
-# Methods that can have several training runs, and the field of ModelSet they come from.
+# Methods that can have several training runs, and the field of ModelSet they come from; variants
+# have runs of their own.
 _TRAINED = {
     'cooptrack': 'cooperative',
     'rule_matching': 'cooperative',
@@ -70,7 +71,7 @@ def runs_of(name: str, models: ModelSet) -> tuple[str, ...]:
 
     The first is that of the method itself; ``cooptrack#2`` is its second training run.
     """
-    others = models.seeds.get(_TRAINED.get(name, ''), ())
+    others = models.seeds.get(_TRAINED.get(name, name), ())
     return (name, *(f'{name}#{run}' for run in range(2, len(others) + 2)))
 
 
@@ -94,7 +95,9 @@ def make_methods(names: Sequence[str], models: ModelSet) -> dict[str, Method]:
     for name in names:
         method, _, run = name.partition('#')
         if run:
-            made[name] = make_methods([method], models.of_run(_TRAINED[method], int(run)))[method]
+            made[name] = make_methods(
+                [method], models.of_run(_TRAINED.get(method, method), int(run))
+            )[method]
         elif name == 'no_fusion':
             made[name] = _NoFusion(vehicle)
         elif name == 'roadside_only':

@@ -80,10 +80,13 @@ def load_models(options: argparse.Namespace) -> ModelSet:
     )
     variants: dict[str, PerceptionModel] = {}
     if getattr(options, 'ablation', False):
-        variants = {
-            name: load(*_variant(options.ablation_weights, name, cooperative)) for name in VARIANTS
-        }
+        trained = options.ablation_weights[0] if options.ablation_weights else None
+        variants = {name: load(*_variant(trained, name, cooperative)) for name in VARIANTS}
     seeds = _seeds(load, getattr(options, 'seed_weights', ()))
+    for directory in getattr(options, 'ablation_weights', ())[1:] if variants else ():
+        for name in VARIANTS:
+            if _trained(options.ablation_weights[0], name) is not None:
+                seeds.setdefault(name, []).append(load(_of_other_seed(directory, name)))
     return ModelSet(vehicle, roadside, load(cooperative), queries, maps, variants, seeds)
 
 
@@ -137,8 +140,33 @@ def _variant(
     Raises:
         InputError: The directory of trained variants does not exist.
     """
-    if directory is None:
-        return whole, parts_of(name)
+    own = None if directory is None else _trained(directory, name)
+    return (whole, parts_of(name)) if own is None else (own, ())
+
+
+def _of_other_seed(directory: Path, name: str) -> Path:
+    """Weights of a variant in a further directory of trained ones.
+
+    Raises:
+        InputError: They are not there.
+    """
+    own = _trained(directory, name)
+    if own is None:
+        raise InputError(
+            f'{name} is missing here, but the first directory has it',
+            path=directory,
+            field='--ablation-weights',
+            remedy='train it with this seed too, or leave the directory out',
+        )
+    return own
+
+
+def _trained(directory: Path, name: str) -> Path | None:
+    """File of a variant that was trained, None where it was not.
+
+    Raises:
+        InputError: The directory does not exist.
+    """
     if not directory.is_dir():
         raise InputError(
             'there is no such directory',
@@ -146,10 +174,8 @@ def _variant(
             field='--ablation-weights',
             remedy='give the directory that holds runs of "cooptrack train --without"',
         )
-    for own in (directory / name / COOPERATIVE_WEIGHTS, directory / name / 'weights.safetensors'):
-        if own.exists():
-            return own, ()
-    return whole, parts_of(name)
+    files = (directory / name / COOPERATIVE_WEIGHTS, directory / name / 'weights.safetensors')
+    return next((file for file in files if file.exists()), None)
 
 
 def _seeds(

@@ -93,3 +93,25 @@ def test_an_ablation_takes_the_variants_that_were_trained(
         'without_caa', 'without_gba', 'without_mdfe', 'cooperative')}  # fmt: skip
     assert ids['without_caa'] == ids['without_gba'] != ids['cooperative']
     assert ids['without_mdfe'] == ids['cooperative']
+
+
+def test_an_ablation_of_several_seeds_tells_their_mean_and_misses_no_run(
+    scene: Path, weights: list[str], other: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    first, second = tmp_path / 'seed_1', tmp_path / 'seed_2'
+    for directory, source in ((first, other), (second, Path(weights[3]))):
+        (directory / 'without_gba').mkdir(parents=True)
+        shutil.copy(source, directory / 'without_gba' / 'weights.safetensors')
+    options = ('--methods', 'cooptrack', '--ablation', '--ablation-weights')
+    found = evaluate(scene, tmp_path / 'a', *options, str(first), str(second), *weights)
+    alone = evaluate(scene, tmp_path / 'b', *options, str(second), *weights)
+    runs = found['methods']['without_gba']['runs']
+    assert len(runs) == 2 and runs[1] == alone['methods']['without_gba']
+    assert 'runs' not in found['methods']['without_caa'], 'it was not trained, with any seed'
+    (first / 'without_caa').mkdir()
+    shutil.copy(other, first / 'without_caa' / 'weights.safetensors')
+    command = ['evaluate', str(scene), *options, str(first), str(second), *weights]
+    assert cli.main(command) != 0
+    said = capsys.readouterr().err.replace('\n', '')
+    assert 'without_caa is missing' in said and 'seed_2' in said
