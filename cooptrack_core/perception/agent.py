@@ -31,7 +31,9 @@ from cooptrack_core.models.cooptrack.interface import (
 )
 from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.loading import PerceptionModel
+from cooptrack_core.perception.viewpoint import in_view
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
+from cooptrack_core.tracking.permanence import ObjectPermanence
 from cooptrack_core.v2x.bev_extension import BEV, BevArray, pack_bev
 from cooptrack_core.v2x.flow import FLOW, FlowArrays, pack_flow
 
@@ -41,7 +43,8 @@ class AgentResult:
     """What one agent makes of one frame.
 
     Attributes:
-        tracks: Objects to report: score at or above the model's output threshold.
+        tracks: Objects to report: score at or above the model's output threshold, and what is
+            remembered (``tracking/permanence.py``), which goes into no message.
         detections: The best queries of the frame, whatever their score; for AP.
         message: The live instances, ready to be encoded.
         reset: Whether the memory was dropped at this frame.
@@ -78,10 +81,12 @@ class AgentPerception:
         self.session_id = session_id
         self.sequence = 0
         self._memory: TrackMemory | None = None
+        self._permanence = ObjectPermanence(model.network.config.tracking.permanence)
 
     def reset(self) -> None:
         """Forget tracks and BEV; the message sequence goes on."""
         self._memory = None
+        self._permanence.reset()
 
     @torch.inference_mode()
     def process(self, frame: AgentFrame) -> AgentResult:
@@ -101,12 +106,14 @@ class AgentPerception:
             outputs, self._memory = network(inputs, self._memory)
         message = self._message(frame, outputs)
         self.sequence += 1
-        return AgentResult(
+        if outputs.reset:
+            self._permanence.reset()
+        tracks, detections = self._permanence.completed(
             to_tracks(frame, outputs, outputs.output),
             to_tracks(frame, outputs, best_rows(outputs, network.config.tracking.max_output)),
-            message,
-            outputs.reset,
+            in_view(frame),
         )
+        return AgentResult(tracks, detections, message, outputs.reset)
 
     def _message(self, frame: AgentFrame, outputs: FrameOutputs) -> InstanceMessage:
         live = outputs.select_live()

@@ -26,8 +26,14 @@ from cooptrack_core.models.cooptrack.preprocess import prepare_frame
 from cooptrack_core.perception.agent import best_rows, to_tracks
 from cooptrack_core.perception.cooperative import CooperativeResult, to_remote
 from cooptrack_core.perception.loading import PerceptionModel
+from cooptrack_core.perception.viewpoint import in_view
 from cooptrack_core.structures import AgentFrame, InstanceMessage
 from cooptrack_core.tracking.ab3dmot import Ab3dmot, Ab3dmotConfig
+from cooptrack_core.tracking.permanence import (
+    REMEMBERING,
+    ObjectPermanence,
+    PermanenceConfig,
+)
 from cooptrack_core.v2x.bev_extension import read_bev
 
 
@@ -41,11 +47,13 @@ class BevFusionConfig:
             so that all tracks count. On the five ``benchmark`` scenes of seed 7000 AMOTA is
             0.333 without and 0.351 with it.
         tracking: Settings of AB3DMOT.
+        permanence: As in late fusion.
     """
 
     track_score: float = 0.1
     score_bias: float = 1.35
     tracking: Ab3dmotConfig = field(default_factory=Ab3dmotConfig)
+    permanence: PermanenceConfig = field(default_factory=lambda: REMEMBERING)
 
 
 class BevFusion:
@@ -64,6 +72,7 @@ class BevFusion:
         self.model, self.ego_id = model, ego_id
         self.config = config or BevFusionConfig()
         self._tracker = Ab3dmot(self.config.tracking)
+        self._permanence = ObjectPermanence(self.config.permanence)
         self._memory: TrackMemory | None = None
 
     @torch.inference_mode()
@@ -87,11 +96,15 @@ class BevFusion:
             outputs, self._memory = network(inputs, self._memory, remotes)
         if outputs.reset:
             self._tracker.reset()
+            self._permanence.reset()
         rows = best_rows(outputs, network.config.tracking.max_output)
         detections = to_tracks(frame, outputs, rows)
         likely = detections.select(detections.scores >= self.config.track_score)
         tracks, bias = self._tracker.update(likely), self.config.score_bias
-        return CooperativeResult(tracks.biased(bias), detections.biased(bias), (), outputs.reset)
+        tracks, detections = self._permanence.completed(
+            tracks.biased(bias), detections.biased(bias), in_view(frame)
+        )
+        return CooperativeResult(tracks, detections, (), outputs.reset)
 
 
 def to_remote_map(

@@ -35,8 +35,10 @@ from cooptrack_core.perception.agent import best_rows, to_tracks
 from cooptrack_core.perception.disturbance import MisalignedMessage
 from cooptrack_core.perception.loading import PerceptionModel
 from cooptrack_core.perception.standing import StandingPoses
+from cooptrack_core.perception.viewpoint import in_view
 from cooptrack_core.structures import AgentFrame, InstanceMessage, TrackedObjects
 from cooptrack_core.tracking.heading import TravelHeadings
+from cooptrack_core.tracking.permanence import ObjectPermanence
 from cooptrack_core.v2x.flow import read_flow
 
 
@@ -81,7 +83,8 @@ class CooperativeResult:
     """What the ego makes of one frame and the messages at hand.
 
     Attributes:
-        tracks: Objects to report; what drives heads where it goes (``tracking/heading.py``).
+        tracks: Objects to report; what drives heads where it goes (``tracking/heading.py``), and
+            what stood still when it left the images is still there (``tracking/permanence.py``).
         detections: The best queries of the frame, whatever their score; for AP.
         associations: Matched pairs.
         reset: Whether the memory was dropped at this frame.
@@ -111,11 +114,13 @@ class CooperativePerception:
         self._memory: TrackMemory | None = None
         self._standing = StandingPoses()
         self._headings = TravelHeadings()
+        self._permanence = ObjectPermanence(model.network.config.tracking.permanence)
 
     def reset(self) -> None:
         """Forget tracks, BEV and what was learnt of senders."""
         self._memory = None
         self._headings.reset()
+        self._permanence.reset()
         self._standing.reset()
 
     @torch.inference_mode()
@@ -142,13 +147,13 @@ class CooperativePerception:
         pairs, unmatched = _associations(outputs, self.ego_id, network.config.range)
         if outputs.reset:
             self._headings.reset()
-        return CooperativeResult(
+            self._permanence.reset()
+        tracks, detections = self._permanence.completed(
             self._headings.steered(to_tracks(frame, outputs, outputs.output)),
             to_tracks(frame, outputs, best_rows(outputs, network.config.tracking.max_output)),
-            pairs,
-            outputs.reset,
-            unmatched,
+            in_view(frame),
         )
+        return CooperativeResult(tracks, detections, pairs, outputs.reset, unmatched)
 
 
 def to_remote(

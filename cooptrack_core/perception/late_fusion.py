@@ -31,9 +31,14 @@ from scipy.optimize import linear_sum_assignment
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.perception.agent import AgentResult
 from cooptrack_core.perception.cooperative import Association, CooperativeResult
-from cooptrack_core.perception.viewpoint import EGO_FOOTPRINT, seen_by_ego, without_ego
+from cooptrack_core.perception.viewpoint import EGO_FOOTPRINT, in_view, seen_by_ego, without_ego
 from cooptrack_core.structures import AgentFrame, InstanceMessage, Source, TrackedObjects
 from cooptrack_core.tracking.ab3dmot import Ab3dmot, Ab3dmotConfig
+from cooptrack_core.tracking.permanence import (
+    REMEMBERING,
+    ObjectPermanence,
+    PermanenceConfig,
+)
 
 IntArray = NDArray[np.int64]
 
@@ -71,6 +76,7 @@ class LateFusionConfig:
         ego_footprint: x_min, x_max, y_min, y_max of the ego in its own agent frame, m; remote
             boxes centred there are the ego itself and dropped, as CoopTrack does.
         tracking: Settings of AB3DMOT.
+        permanence: What stood still when it left the ego's images is reported on, as by CoopTrack.
     """
 
     ego_score: float = 0.1
@@ -83,6 +89,7 @@ class LateFusionConfig:
     score_bias: float = 0.54
     ego_footprint: tuple[float, float, float, float] = EGO_FOOTPRINT
     tracking: Ab3dmotConfig = field(default_factory=Ab3dmotConfig)
+    permanence: PermanenceConfig = field(default_factory=lambda: REMEMBERING)
 
 
 class LateFusion:
@@ -96,6 +103,7 @@ class LateFusion:
         """Start without tracks; see the class."""
         self.config = config or LateFusionConfig()
         self._tracker = Ab3dmot(self.config.tracking)
+        self._permanence = ObjectPermanence(self.config.permanence)
 
     def process(
         self, frame: AgentFrame, alone: AgentResult, messages: Sequence[InstanceMessage]
@@ -110,18 +118,18 @@ class LateFusion:
         """
         if alone.reset:
             self._tracker.reset()
+            self._permanence.reset()
         c = self.config
-        own = alone.detections.select(alone.detections.scores >= c.ego_score)
+        seen = alone.detections.sources != Source.REMEMBERED
+        own = alone.detections.select(seen & (alone.detections.scores >= c.ego_score))
         ordered = sorted(messages, key=lambda message: message.agent_id)
         remotes = [received(message, frame, c) for message in ordered]
         fused, pairs = fuse(own, remotes, c)
         tracks = self._tracker.update(fused.select(fused.scores >= c.track_score))
-        return CooperativeResult(
-            tracks=tracks.biased(c.score_bias),
-            detections=fused.biased(c.score_bias),
-            associations=pairs,
-            reset=alone.reset,
+        tracks, detections = self._permanence.completed(
+            tracks.biased(c.score_bias), fused.biased(c.score_bias), in_view(frame)
         )
+        return CooperativeResult(tracks, detections, pairs, alone.reset)
 
 
 def received(

@@ -18,12 +18,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cooptrack_core.geometry import Boxes3D
 from cooptrack_core.structures import AgentFrame, Source, TrackedObjects
+from cooptrack_core.tracking.permanence import InView
 
 # x_min, x_max, y_min, y_max in the ego's agent frame, metres; as ``CooperationConfig``.
 EGO_FOOTPRINT = (-3.0, 3.0, -1.5, 1.5)
+_NEAREST = 0.5  # metres before a camera
 
 
 def seen_by_ego(objects: TrackedObjects, ego: AgentFrame) -> TrackedObjects:
@@ -52,6 +55,21 @@ def without_ego(objects: TrackedObjects, footprint: tuple[float, ...]) -> Tracke
     x, y = objects.boxes.centers[:, 0], objects.boxes.centers[:, 1]
     x_min, x_max, y_min, y_max = footprint
     return objects.select(~((x_min <= x) & (x <= x_max) & (y_min <= y) & (y <= y_max)))
+
+
+def in_view(frame: AgentFrame) -> InView:
+    """Tell which points of the agent frame an image of this frame shows, if nothing is before."""
+
+    def shown(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        seen = np.zeros(len(points), dtype=bool)
+        for image in frame.images:
+            pixels, depth = image.camera.project(points)
+            u, v = pixels[:, 0], pixels[:, 1]
+            inside = (u >= 0) & (u < image.camera.width) & (v >= 0) & (v < image.camera.height)
+            seen |= inside & (depth > _NEAREST)
+        return seen
+
+    return shown
 
 
 def moved(boxes: Boxes3D, seconds: float) -> Boxes3D:

@@ -32,12 +32,13 @@ SURE_SCORE = 0.5
 
 
 class Source(IntEnum):
-    """Which agents a track's latest update rests on."""
+    """Which agents a track's latest update rests on; REMEMBERED: none, see ``permanence.py``."""
 
     UNKNOWN = 0
     EGO = 1
     REMOTE = 2
     FUSED = 3
+    REMEMBERED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,4 +158,16 @@ class TrackedObjects:
             self.track_ids[keep],
             self.sources[keep],
             tuple(self.remote_agents[i] for i in keep),
+        )
+
+    def joined(self, other: TrackedObjects) -> TrackedObjects:
+        """These objects and those of ``other``, of the same frame, behind them."""
+        return replace(
+            self,
+            boxes=Boxes3D.concatenate([self.boxes, other.boxes]),
+            scores=np.concatenate([self.scores, other.scores]),
+            labels=np.concatenate([self.labels, other.labels]),
+            track_ids=np.concatenate([self.track_ids, other.track_ids]),
+            sources=np.concatenate([self.sources, other.sources]),
+            remote_agents=self.remote_agents + other.remote_agents,
         )

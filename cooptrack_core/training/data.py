@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,7 +93,7 @@ class TrainingData:
         *,
         min_visible_pixels: int = 20,
         max_occlusion: int = 2,
-        cache_bytes: int = 6 << 30,
+        cache_bytes: int = 2 << 30,
         part: tuple[int, int] = (0, 1),
     ) -> None:
         """Open the datasets (index files only).
@@ -193,13 +194,25 @@ class TrainingData:
         """
         key = (scene, agent_id, frame_id)
         known = self._cache.get(key)
-        if known is not None and (known.image.size or not image):
+        if known is None:
+            known = self._cache[key] = self._read(scene, agent_id, frame_id)
+        if known.image.size or not image:
             return known
-        frame = self._read(scene, agent_id, frame_id)
-        if known is None and frame.image.nbytes <= self._cache_left:
-            self._cache_left -= frame.image.nbytes
-            self._cache[key] = frame
-        return frame
+        found = replace(known, image=self._image(scene, agent_id, frame_id, known.camera))
+        if found.image.nbytes <= self._cache_left:
+            self._cache_left -= found.image.nbytes
+            self._cache[key] = replace(found, image=_outside_the_heap(found.image))
+        return found
+
+    def describe(self, clips: Sequence[ClipIndex]) -> None:
+        """Read all but the images of clips now, so that nothing that stays is read later.
+
+        Objects that stay, between the arrays of training that come and go, leave holes in the
+        heap that no array fits in: it grows to several times of what is kept.
+        """
+        for clip in clips:
+            for frame_id in clip.frames:
+                self.frame(clip.scene, clip.agent_id, frame_id, image=False)
 
     def forget_image(self, scene: int, agent_id: str, frame_id: str) -> None:
         """Make room: what was computed of this frame's image is kept elsewhere from now on."""
@@ -236,20 +249,12 @@ class TrainingData:
 
     def _read(self, scene: int, agent_id: str, frame_id: str) -> TrainingFrame:
         source = self.scenes[scene]
-        frame = source.frame(agent_id, frame_id)
-        if not frame.images:
-            raise InputError(
-                f'frame {frame_id} of {agent_id} has no image',
-                path=source.dataset.root,
-                remedy='remove the frame from data_info.json',
-            )
-        image, camera = frame.images[0].image, frame.images[0].camera
+        frame = source.frame(agent_id, frame_id, load_images=False)
+        camera = source.camera(agent_id, frame_id)
         if camera.width != self._width:
             camera = camera.resized(self._width, round(camera.height * self._width / camera.width))
-            size = (camera.width, camera.height)
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         return TrainingFrame(
-            image=image,
+            image=np.zeros((0, camera.width, 3), dtype=np.uint8),
             camera=camera,
             stamp_ns=frame.stamp_ns,
             scene_id=f'{self.names[scene]}/{agent_id}',
@@ -257,6 +262,22 @@ class TrainingData:
             world_T_body=frame.world_SE3_body.matrix,
             truth=self._visible_truth(scene, agent_id, frame_id),
         )
+
+    def _image(self, scene: int, agent_id: str, frame_id: str, camera: CameraModel) -> Image:
+        """Image of a frame at the size of ``camera``."""
+        source = self.scenes[scene]
+        frame = source.frame(agent_id, frame_id)
+        if not frame.images:
+            raise InputError(
+                f'frame {frame_id} of {agent_id} has no image',
+                path=source.dataset.root,
+                remedy='remove the frame from data_info.json',
+            )
+        image = frame.images[0].image
+        if frame.images[0].camera.width == camera.width:
+            return image
+        size = (camera.width, camera.height)
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
     def _visible_truth(self, scene: int, agent_id: str, frame_id: str) -> GroundTruth:
         source = self.scenes[scene]
@@ -282,3 +303,11 @@ class TrainingData:
                     table.setdefault((agent_id, frame_id), pair)
             self._pair_of[scene] = table
         return self._pair_of[scene]
+
+
+def _outside_the_heap(image: Image) -> Image:
+    """The same image in pages of its own; see ``TrainingData.describe``."""
+    pages = mmap.mmap(-1, max(image.nbytes, 1))
+    kept: Image = np.frombuffer(pages, dtype=np.uint8, count=image.size).reshape(image.shape)
+    kept[...] = image
+    return kept

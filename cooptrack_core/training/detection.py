@@ -115,6 +115,7 @@ class DetectionStage:
         self.modules = nn.ModuleDict({'model': model, 'heads': self.heads})
         self.modules.train()
         self.frames = data.single_frames(recipe.agents, recipe.frames_per_scene)
+        data.describe(self.frames)
         self._generator = torch.Generator()
 
     def losses(self, iteration: int) -> dict[str, Tensor]:

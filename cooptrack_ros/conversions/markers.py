@@ -52,6 +52,7 @@ COLOURS: Mapping[int, Colour] = {
     int(Source.EGO): (0.34, 0.71, 0.91),
     int(Source.REMOTE): (0.90, 0.62, 0.00),
     int(Source.FUSED): (0.00, 0.62, 0.45),
+    int(Source.REMEMBERED): (0.80, 0.47, 0.65),
 }
 ROLE_COLOURS: Mapping[Role, Colour] = {
     Role.VEHICLE: (0.34, 0.71, 0.91),

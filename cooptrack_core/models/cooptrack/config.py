@@ -23,6 +23,7 @@ from typing import Literal
 from cooptrack_core.geometry import BevGrid, PerceptionRange
 from cooptrack_core.models.cooptrack.quirks import OfficialQuirks
 from cooptrack_core.structures import CLASS_NAMES
+from cooptrack_core.tracking.permanence import PermanenceConfig
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,8 @@ class TrackingConfig:
         first_velocity_gain: The same for a track's first gap; None: ``velocity_gain``.
         across_velocity: Share of the velocity across its heading that a car or bicycle keeps; 1
             as released.
+        permanence: What stood still when it left the images is reported on; as released it is
+            not.
     """
 
     output_threshold: float = 0.3
@@ -297,6 +300,7 @@ class TrackingConfig:
     velocity_gain: float = 0.0
     first_velocity_gain: float | None = None
     across_velocity: float = 1.0
+    permanence: PermanenceConfig = field(default_factory=PermanenceConfig)
 
 
 @dataclass(frozen=True)
