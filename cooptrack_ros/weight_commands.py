@@ -205,6 +205,13 @@ def add_halve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         'should be by now, takes up its id (default: as trained)',
     )
     parser.add_argument(
+        '--remember',
+        type=float,
+        metavar='SECONDS',
+        help='what stood still when it left the images is reported on for so long, unless '
+        'something is seen in its place (default: as trained)',
+    )
+    parser.add_argument(
         '--across-velocity',
         type=float,
         metavar='SHARE',

@@ -47,7 +47,7 @@ def _set_cooperation(model: CoopTrack, **changes: Any) -> None:
         model.cooperation.config = cooperation
 
 
-def _set_tracking(model: CoopTrack, **changes: float) -> None:
+def _set_tracking(model: CoopTrack, **changes: Any) -> None:
     tracking = dataclasses.replace(model.config.tracking, **changes)
     model.config = dataclasses.replace(model.config, tracking=tracking)
 
@@ -64,6 +64,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         if value is not None:
             _set_tracking(agent, **{name: value})
             _set_tracking(cooperative, **{name: value})
+    if options.remember is not None:
+        for model in (agent, cooperative):
+            before = model.config.tracking.permanence
+            _set_tracking(model, permanence=dataclasses.replace(before, seconds=options.remember))
     for name in ('max_age', 'fade', 'reappear_within'):
         value = getattr(options, name)
         if value is not None:
@@ -78,8 +82,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         _set_cooperation(cooperative, sender_word=options.sender_word)
     if options.vehicle_spread:
         known = cooperative.config.cooperation
-        before = (known and known.placement) or PlacementConfig()
-        spread = dataclasses.replace(before, vehicle=tuple(options.vehicle_spread))
+        placement = (known and known.placement) or PlacementConfig()
+        spread = dataclasses.replace(placement, vehicle=tuple(options.vehicle_spread))
         _set_cooperation(cooperative, placement=spread)
     if options.code_data:
         code = code_of_messages(agent, options.code_data, options.code_bits)

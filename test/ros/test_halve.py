@@ -38,7 +38,7 @@ def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
     arguments = ['halve', *map(str, pair), '-o', str(out), '--quiet', '--agent-threshold', '0.15',
                  '--velocity-gain', '0.25', '--across-velocity', '0.2', '--remote-weight', '0.75',
                  '--sender-word', '0.5', '--max-age', '6', '--fade', '1.5',
-                 '--reappear-within', '1',
+                 '--reappear-within', '1', '--remember', '20',
                  '--vehicle-spread', '1', '0.1', '0.5', '0.05']  # fmt: skip
     assert cli.main([*arguments, '--score-bias', '-1', '0.5', '0', '--unseen-bias', '-2']) == 0
     agent, cooperative = (out / name for name in FILES)
@@ -50,6 +50,8 @@ def test_both_files_are_rounded_and_hold_the_operating_point(tmp_path: Path):
     assert found.config.tracking.across_velocity == 0.2
     assert found.config.tracking.max_age == 6 != load_weights(agent).config.tracking.max_age
     assert found.config.tracking.reappear_within == 1.0
+    for file in (agent, cooperative):
+        assert load_weights(file).config.tracking.permanence.seconds == 20.0
     assert found.config.tracking.fade == 1.5 and load_weights(agent).config.tracking.fade is None
     assert found.config.cooperation is not None
     assert found.config.cooperation.score_bias == (-1.0, 0.5, 0.0)
