@@ -39,8 +39,9 @@ from cooptrack_core.perception import (
 from cooptrack_core.perception.cooperative import to_remote
 from cooptrack_core.perception.methods import METHODS, make_methods, roadside_only
 from cooptrack_core.perception.stream import EgoMoment
-from cooptrack_core.perception.viewpoint import seen_by_ego
-from cooptrack_core.structures import InstanceMessage, TrackedObjects
+from cooptrack_core.perception.viewpoint import in_view, seen_by_ego
+from cooptrack_core.structures import InstanceMessage, Source, TrackedObjects
+from cooptrack_core.tracking.permanence import PermanenceConfig
 from cooptrack_core.v2x import decode_message, encode_message
 from cooptrack_core.v2x.inbox import MessageInbox
 
@@ -105,6 +106,39 @@ def test_what_turns_up_again_where_it_was_lost_has_its_id_again(models, within) 
     agent._memory = replace(agent._memory, live=live.select(live.ids < 0))
     again = agent.process(camera_frame('vehicle', 100)).tracks
     assert bool(set(again.track_ids) & set(seen.track_ids)) == (within > 0)
+
+
+def remembering(model: PerceptionModel) -> PerceptionModel:
+    network = copy.deepcopy(model.network)
+    sure = PermanenceConfig(seconds=5.0, speed=100.0, fewest=2, near=0.01)
+    tracking = replace(network.config.tracking, permanence=sure)
+    network.config = replace(network.config, tracking=tracking)
+    return replace(model, network=network)
+
+
+def test_what_a_blind_agent_remembers_is_reported_and_not_sent(models) -> None:
+    agent = AgentPerception(remembering(models[0]), 'vehicle', 1)
+    ego = CooperativePerception(remembering(models[1]), 'vehicle')
+    for k in range(4):
+        frame = camera_frame('vehicle', 100 * k)
+        alone, fused = agent.process(frame), ego.process(frame)
+        for result in (alone, fused):
+            assert not (result.tracks.sources == Source.REMEMBERED).any()
+    for one in (agent, ego):  # every query loses its object
+        live = one._memory.live
+        one._memory = replace(one._memory, live=live.select(live.ids < 0))
+    dark = camera_frame('vehicle', 400, image=False)
+    alone, fused = agent.process(dark), ego.process(dark)
+    for result in (alone, fused):
+        from_memory = result.tracks.sources == Source.REMEMBERED
+        assert from_memory.any()
+        assert len(set(result.tracks.track_ids)) == len(result.tracks)
+        assert (result.detections.sources == Source.REMEMBERED).sum() == from_memory.sum()
+    silent = set(alone.tracks.track_ids[alone.tracks.sources == Source.REMEMBERED].tolist())
+    assert not silent & set(alone.message.track_ids.tolist())
+    agent.reset()
+    again = agent.process(camera_frame('vehicle', 500, image=False))
+    assert not (again.tracks.sources == Source.REMEMBERED).any()
 
 
 @pytest.mark.parametrize(
@@ -236,6 +270,14 @@ def test_roadside_tracks_stand_where_they_stand_in_the_world(models) -> None:
         frame.world_SE3_agent.transform_points(seen.boxes.centers),
         atol=1e-6,
     )
+
+
+def test_a_point_is_in_view_where_an_image_shows_it() -> None:
+    points = np.array([[10.0, 0, 0], [-10.0, 0, 0], [10.0, 9.0, 0], [10.0, 10.0, 0], [9.0, 0, 6]])
+    shown = in_view(camera_frame('vehicle', 0))(points)
+    assert shown.tolist() == [True, False, True, False, False]
+    assert not in_view(camera_frame('vehicle', 0, image=False))(points).any()
+    assert in_view(camera_frame('vehicle', 0))(points[:0]).shape == (0,)
 
 
 def test_all_methods_run_on_the_same_moments_and_the_radio_really_carries_bytes(models) -> None:
