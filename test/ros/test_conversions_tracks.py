@@ -159,13 +159,13 @@ def test_an_id_stays_with_its_track_and_is_used_again_after_it():
 
 def test_colour_tells_what_a_track_rests_on_and_nothing_is_invisible():
     builder = MarkerBuilder(TYPES)
-    sources = [Source.EGO, Source.REMOTE, Source.FUSED]
-    array = show(builder, ids=(1, 2, 3), sources=sources)
+    sources = [Source.EGO, Source.REMOTE, Source.FUSED, Source.REMEMBERED]
+    array = show(builder, ids=(1, 2, 3, 4), sources=sources)
     boxes = [m for m in array.markers if m.ns == 'track_box']
     for marker, source in zip(boxes, sources, strict=True):
         colour = (marker.color.r, marker.color.g, marker.color.b)
         np.testing.assert_allclose(colour, COLOURS[int(source)], atol=1e-6)
-    assert len(set(COLOURS.values())) == 4
+    assert len(set(COLOURS.values())) == len(Source)
     for marker in (m for m in array.markers if m.action == ADD):
         assert marker.color.a > 0
         assert marker.header.frame_id == 'map'

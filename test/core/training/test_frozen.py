@@ -86,9 +86,9 @@ def test_kept_frames_give_the_maps_of_the_whole_encoder(network: CoopTrack, data
             alone = network.perceive(frame.images[None], frame.agent_to_image[None].float()).bev
             assert (alone - whole).abs().max() > 0.1
         # Its image was let go, its pose and objects stay.
-        assert data.frame(0, 'vehicle', frame_id).image.size
         left = data.frame(0, 'vehicle', frame_id, image=False)
         assert left.image.shape[0] == 0 and len(left.truth) == len(truth)
+        assert data.frame(0, 'vehicle', frame_id).image.size
         memories = [_remember(network, frame, whole)]
         kept_memories = [_remember(network, frame, kept)]
 
