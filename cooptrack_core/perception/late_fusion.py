@@ -192,7 +192,7 @@ def fuse(
         alone[columns] = False
         added = remote.select(alone)
         added = replace(added, scores=added.scores * config.remote_factor)
-        fused = _joined(_supported(fused, rows, remote, columns, config.trust), added)
+        fused = _supported(fused, rows, remote, columns, config.trust).joined(added)
     factor = np.where(fused.sources == Source.EGO, config.ego_factor, 1.0)
     numbers = np.arange(len(fused), dtype=np.int64)
     return replace(fused, scores=fused.scores * factor, track_ids=numbers), tuple(pairs)
@@ -242,16 +242,4 @@ def _supported(
         scores=scores,
         sources=sources,
         remote_agents=tuple(agents),
-    )
-
-
-def _joined(first: TrackedObjects, second: TrackedObjects) -> TrackedObjects:
-    return replace(
-        first,
-        boxes=Boxes3D.concatenate([first.boxes, second.boxes]),
-        scores=np.concatenate([first.scores, second.scores]),
-        labels=np.concatenate([first.labels, second.labels]),
-        track_ids=np.concatenate([first.track_ids, second.track_ids]),
-        sources=np.concatenate([first.sources, second.sources]),
-        remote_agents=first.remote_agents + second.remote_agents,
     )

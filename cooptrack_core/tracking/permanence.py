@@ -129,7 +129,7 @@ class ObjectPermanence:
         self._last_ns = tracks.stamp_ns
         if not len(known):
             return tracks, detections
-        near = _distances(detections.boxes, known.boxes) < self.config.near
+        near = _distances(detections.boxes.centers, known.boxes.centers) < self.config.near
         covered = np.asarray((near & (detections.scores[:, None] < known.scores)).any(1))
         return tracks.joined(known), detections.select(~covered).joined(known)
 
@@ -158,15 +158,9 @@ class ObjectPermanence:
         here = tracks.world_SE3_agent.inverse().transform_points(
             np.array([*stands.values()]).reshape(-1, 3)
         )
+        near = np.any(_distances(here, tracks.boxes.centers) < self.config.near, axis=1)
+        taken = dict(zip(stands, np.asarray(near).tolist(), strict=True))
         visible = dict(zip(stands, in_view(here).tolist(), strict=True))
-        taken = {
-            i: bool(
-                (
-                    np.linalg.norm(tracks.boxes.centers[:, :2] - p[:2], axis=1) < self.config.near
-                ).any()
-            )
-            for i, p in zip(stands, here, strict=True)
-        }
         shown = []
         for i in ids:
             seen = self._seen[i]
@@ -207,7 +201,7 @@ class ObjectPermanence:
         )
 
 
-def _distances(a: Boxes3D, b: Boxes3D) -> Array:
-    """(n, m) metres in the plane."""
-    apart: Array = np.linalg.norm(a.centers[:, None, :2] - b.centers[None, :, :2], axis=-1)
+def _distances(a: Array, b: Array) -> Array:
+    """(n, m) metres in the plane between (n, 3) and (m, 3) points."""
+    apart: Array = np.linalg.norm(a[:, None, :2] - b[None, :, :2], axis=-1)
     return apart
